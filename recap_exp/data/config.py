@@ -1,0 +1,98 @@
+"""Configuration of the data room: which data, what its columns mean. Free of torch."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from recap_exp.configclass import configclass
+from recap_exp.data.events.config import EventsSource
+from recap_exp.data.made.config import HalvesSource, NullSource, PlantedSource, RandomSource
+from recap_exp.tasks import Rates
+
+BlockKind = Literal["continuous", "binary", "discrete", "embedding"]
+
+
+@configclass
+class BlockConfig:
+    """Columns that enter the model together as one tensor [rows, width]."""
+
+    kind: BlockKind
+    columns: list[str]
+    """Stored columns, in order; `*` and `?` match several (sorted as in the file). A list column gives as many features as it is long, a scalar column one."""
+    width: int | None = None
+    """Stored width. Made data and TFRecords need it; Parquet is read off the file, and must agree where it is given."""
+    use: int | None = None
+    """Only the first `use` features (the original stores 6000 continuous and uses 2117)."""
+
+    def __post_init__(self) -> None:
+        for name, value in (("width", self.width), ("use", self.use)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, not {value}")
+        if self.width is not None and self.use is not None and self.use > self.width:
+            raise ValueError(f"use={self.use} exceeds width={self.width}")
+
+
+@configclass
+class SplitFiles:
+    """The files of one split, and which of their rows belong to it."""
+
+    files: list[str]
+    """Paths or globs, relative to RECAP_DATA."""
+    where: dict[str, str | int] = field(default_factory=dict)
+    """Only rows whose column has this value, for tables that hold several splits (Parquet only)."""
+
+
+@configclass
+class FilesSource:
+    """Files that exist already: the original's GZIP TFRecords, or Parquet in packed or named columns."""
+
+    kind: Literal["files"] = "files"
+    format: Literal["tfrecord", "parquet"] = "parquet"
+    splits: dict[str, SplitFiles] = field(default_factory=dict)
+
+
+@configclass
+class DatasetSource:
+    """A folder with a manifest.json that `recap-exp data` made: schema, format and splits come from there."""
+
+    kind: Literal["dataset"] = "dataset"
+    path: str
+    """Relative to RECAP_DATA."""
+
+
+Source = Annotated[
+    RandomSource | HalvesSource | PlantedSource | NullSource | FilesSource | DatasetSource | EventsSource,
+    Field(discriminator="kind"),
+]
+
+
+@configclass
+class DataConfig:
+    """A data set and what its columns mean. Readers take from the files only what the experiment uses."""
+
+    name: str
+    """Short, for tables and the MLflow dataset."""
+    source: Source
+    blocks: dict[str, BlockConfig] = field(default_factory=dict)
+    """Blocks by our name. Empty where the source knows its own (planted, null, events, dataset)."""
+    ids: dict[str, str] = field(default_factory=dict)
+    """Integer ids carried along with each row: our name -> stored column. 64 bits."""
+    extras: dict[str, str] = field(default_factory=dict)
+    """Further scalar columns carried along (groups, strata): our name -> stored column."""
+    binarize: bool = False
+    """Labels > 0 become 1. Off: a label outside {0, 1} is an error."""
+    sampling_rates: dict[str, Rates] = field(default_factory=dict)
+    """Per task, how the training split was downsampled: the weight of a row is y/p + (1-y)/n. Tasks not named: 1."""
+    shuffle_rows: int = 1024
+    """Rows of the training shuffle buffer."""
+    workers: int = 0
+    """Processes that decode training batches; 0 decodes in a thread beside the training step."""
+
+    def __post_init__(self) -> None:
+        if self.shuffle_rows < 1:
+            raise ValueError(f"shuffle_rows must be at least 1, not {self.shuffle_rows}")
+        if self.workers < 0:
+            raise ValueError(f"workers must be at least 0, not {self.workers}")

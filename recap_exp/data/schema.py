@@ -1,0 +1,105 @@
+"""What a data set's columns mean, resolved against its files, and the columns themselves in memory.
+
+Shape suffixes: N rows of a chunk, C continuous, I binary, J discrete, E embedding width, B batch, T tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from recap_exp.data.config import BlockKind
+
+TRUTH = "truth/"
+"""Prefix of the stored column that holds the true probability of a label column, in data made with a known signal."""
+
+DTYPES: dict[BlockKind, type[np.generic]] = {
+    "continuous": np.float32,
+    "binary": np.float32,
+    "discrete": np.int64,
+    "embedding": np.float32,
+}
+"""Type of a block in memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """Stored columns that enter the model together as one tensor [rows, use]."""
+
+    kind: BlockKind
+    columns: tuple[str, ...]
+    """Stored columns, patterns expanded, in order."""
+    width: int
+    """Features stored."""
+    use: int
+    """Features read: the first `use` of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schema:
+    """Everything a reader must bring and a writer must store. A sub-schema reads less."""
+
+    blocks: dict[str, Block] = field(default_factory=dict)
+    ids: dict[str, str] = field(default_factory=dict)
+    """Our name -> stored int64 column."""
+    labels: tuple[str, ...] = ()
+    """Stored label columns."""
+    truths: tuple[str, ...] = ()
+    """Label columns whose true probability is stored, under TRUTH + label."""
+    extras: dict[str, str] = field(default_factory=dict)
+    """Our name -> stored scalar column of any type."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dict for a manifest."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Schema:
+        """Inverse of `to_json`."""
+        blocks = {n: Block(**{**b, "columns": tuple(b["columns"])}) for n, b in stored["blocks"].items()}
+        return cls(
+            blocks=blocks,
+            ids=dict(stored["ids"]),
+            labels=tuple(stored["labels"]),
+            truths=tuple(stored["truths"]),
+            extras=dict(stored["extras"]),
+        )
+
+
+@dataclass(kw_only=True)
+class Columns:
+    """N rows in memory, by our names. Arrays are the reader's: copy before writing to them."""
+
+    blocks: dict[str, np.ndarray] = field(default_factory=dict)
+    """[N, use], of type DTYPES[kind]."""
+    ids: dict[str, np.ndarray] = field(default_factory=dict)
+    """[N] int64."""
+    labels: dict[str, np.ndarray] = field(default_factory=dict)
+    """[N] by stored label column, as stored (any numeric type): checked when batched, not here. Nulls are NaN."""
+    truths: dict[str, np.ndarray] = field(default_factory=dict)
+    """[N] float64 by stored label column."""
+    extras: dict[str, np.ndarray] = field(default_factory=dict)
+    """[N] numbers, or str objects."""
+    file: str = ""
+    """Where the rows come from, for error messages."""
+    records: np.ndarray | None = None
+    """[N] record number of each row within its file (from 0), for error messages."""
+
+    def groups(self) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+        """The five groups of arrays by field name."""
+        for name in ("blocks", "ids", "labels", "truths", "extras"):
+            yield name, getattr(self, name)
+
+    def __len__(self) -> int:
+        for _, arrays in self.groups():
+            for array in arrays.values():
+                return len(array)
+        return 0 if self.records is None else len(self.records)
+
+    def take(self, rows: np.ndarray | slice) -> Columns:
+        """The chosen rows, in the order given."""
+        picked = {name: {k: v[rows] for k, v in arrays.items()} for name, arrays in self.groups()}
+        return Columns(**picked, file=self.file, records=None if self.records is None else self.records[rows])

@@ -1,0 +1,28 @@
+"""Errors that a user can act on: one line that names the thing, the value and the way out."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class RecapError(Exception):
+    """Ends a command with exit code 1 and this one line, without a stack trace (RECAP_DEBUG=1 shows it)."""
+
+
+class ConfigError(RecapError):
+    """A wrong key, value or combination in the configuration; raised before torch is imported."""
+
+
+class DataError(RecapError):
+    """Data that can't be read or used: names file, record, column and value as far as they are known."""
+
+
+class CheckpointError(RecapError):
+    """A checkpoint, run or weights file that is missing, unreadable or of another model."""
+
+
+def nearest(wrong: str, allowed: Iterable[str]) -> str:
+    """ " (did you mean 'x'?)" for the nearest right spelling, or "" where none is near."""
+    match = difflib.get_close_matches(wrong, [str(a) for a in allowed], n=1, cutoff=0.5)
+    return f" (did you mean '{match[0]}'?)" if match else ""

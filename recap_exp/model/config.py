@@ -1,0 +1,99 @@
+"""Configuration of the model room. Free of torch. Facts: SPEC section 2 of the ranker."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from recap_exp.configclass import configclass
+
+
+@configclass
+class BatchNormConfig:
+    """BatchNorm1d over the batch."""
+
+    affine: bool = False
+    momentum: float = 0.1
+
+
+@configclass
+class InputConfig:
+    """From blocks to the features every backbone reads, [batch, width]."""
+
+    transform: Literal["double_norm_log"] = "double_norm_log"
+    """Non-finite to 0, sign(x) log(1+|x|), BatchNorm, clamp, then LayerNorm over continuous and binary."""
+    batch_norm: BatchNormConfig | None = field(default_factory=lambda: BatchNormConfig(affine=True, momentum=0.01))
+    clip: float = 5.0
+    """Bound of the continuous features after BatchNorm."""
+    layer_norm_eps: float = 0.0
+    """eps of the LayerNorm over continuous and binary; 0 is the original's and stays finite on constant rows here."""
+    embedding_layer_norm: bool = True
+    """Each stored embedding passes a LayerNorm of its own."""
+
+
+@configclass
+class MLPConfig:
+    """Linear, [BatchNorm], ReLU, [Dropout] for all layers but the last; the last is Linear, with ReLU where final_activation."""
+
+    kind: Literal["mlp"] = "mlp"
+    layers: list[int]
+    batch_norm: BatchNormConfig | None = None
+    dropout: float = 0.0
+    final_activation: bool = False
+
+
+@configclass
+class MaskBlockConfig:
+    """MaskBlock of arXiv 2102.07619: LayerNorm(Wh (u * mask(v)) + bh), mask(v) = W2 relu(W1 v + b1) + b2."""
+
+    output: int
+    aggregation: int | None = None
+    """Rows of W1: either this ..."""
+    reduction_factor: float | None = None
+    """... or int(reduction_factor x width of v)."""
+    input_layer_norm: bool = False
+    activation: bool = False
+    """ReLU after the block's LayerNorm, as in the paper; the original has none."""
+
+
+@configclass
+class MaskNetConfig:
+    """Mask blocks side by side (every block reads the features, outputs concatenated) or in series, and an optional MLP on top."""
+
+    kind: Literal["masknet"] = "masknet"
+    parallel: bool = True
+    blocks: list[MaskBlockConfig]
+    mlp: MLPConfig | None = None
+
+
+BackboneConfig = Annotated[MaskNetConfig | MLPConfig, Field(discriminator="kind")]
+
+
+@configclass
+class TowerConfig:
+    """One task's MLP from backbone and/or features to a logit; its last layer must be 1 wide."""
+
+    layers: list[int] = field(default_factory=lambda: [256, 128, 1])
+    batch_norm: BatchNormConfig | None = field(default_factory=BatchNormConfig)
+    dropout: float = 0.0
+    affine_map: bool = False
+    """A learnable scale and bias on the logit."""
+
+
+@configclass
+class ModelConfig:
+    """The Heavy Ranker and its relatives: input transform, backbone, one tower a task."""
+
+    name: str
+    input: InputConfig = field(default_factory=InputConfig)
+    blocks: list[str] | None = None
+    """Data blocks that the model reads; null: all continuous, binary and embedding blocks."""
+    sharing: Literal["share_all", "share_none", "share_partial"] = "share_all"
+    """Towers read the backbone; the features (no backbone); features ++ backbone."""
+    backbone: BackboneConfig | None
+    tower: TowerConfig = field(default_factory=TowerConfig)
+    """Every task's tower, but for ..."""
+    towers: dict[str, TowerConfig] = field(default_factory=dict)
+    """... the tasks named here."""
