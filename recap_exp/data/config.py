@@ -21,9 +21,10 @@ class BlockConfig:
 
     kind: BlockKind
     columns: list[str]
-    """Stored columns, in order; `*` and `?` match several (sorted as in the file). A list column gives as many features as it is long, a scalar column one."""
+    """Stored columns, in order; `*` and `?` match several, in the file's order.
+    A list column gives as many features as it is long, a scalar column one."""
     width: int | None = None
-    """Stored width. Made data and TFRecords need it; Parquet is read off the file, and must agree where it is given."""
+    """Stored width. Made data and TFRecords need it; Parquet is read off the file, and must agree where given."""
     use: int | None = None
     """Only the first `use` features (the original stores 6000 continuous and uses 2117)."""
 

@@ -88,7 +88,8 @@ class TrainerConfig:
     loss_reduction: Literal["mean", "sum", "min", "max", "median"] = "mean"
     """How the tasks' losses become one."""
     warm_start: str | None = None
-    """A run id or checkpoint folder whose weights (and optimiser, where it fits) start this run, step back to 0; a .safetensors file starts the weights alone."""
+    """A run id or checkpoint folder whose weights and optimiser start this run, step back to 0;
+    a .safetensors file starts the weights alone."""
     checkpoint_every: int | None = None
     """Steps; null: at evaluations and at the end."""
     keep_checkpoints: int = 2
