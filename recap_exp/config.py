@@ -1,6 +1,9 @@
-"""The root configuration: gathers the rooms' dataclasses and checks what no room can check alone. Free of torch."""
+"""The root configurations: they gather the rooms' dataclasses. Free of torch. What no room can check alone is checked in checks.py."""
 
 from __future__ import annotations
+
+from dataclasses import field
+from typing import Literal
 
 from recap_exp.configclass import configclass
 from recap_exp.data.config import DataConfig
@@ -14,11 +17,14 @@ from recap_exp.training.config import OptimizerConfig, TrainerConfig
 
 @configclass
 class ExperimentConfig:
-    """One run of `recap-exp train`."""
+    """One run of `recap-exp train`: data, fit, evaluate, score, record."""
 
     name: str
     """The recipe's name: the MLflow experiment, unless tracking.experiment says otherwise."""
     seed: int
+    """Of initialisation, shuffling, dropout. Made data has a seed of its own, so that seeds can be compared on one data set."""
+    metric: str
+    """The metric that a run returns: what a sweep optimises."""
     tasks: dict[str, Task]
     data: DataConfig
     model: ModelConfig
@@ -27,3 +33,58 @@ class ExperimentConfig:
     evaluation: EvaluationConfig
     scoring: ScoringConfig
     tracking: TrackingConfig
+    overrides: list[str] = field(default_factory=list)
+    """Filled in by composing: what differs from the defaults."""
+
+
+@configclass
+class ScoreConfig:
+    """One run of `recap-exp score`: a finished run scored anew, without training."""
+
+    run: str
+    """A run id, the beginning of one, or `latest`."""
+    checkpoint: Literal["best", "newest"] = "best"
+    splits: list[str] | None = None
+    """Splits to score; null: the run's scored partitions, or with other data all of its splits."""
+    data: DataConfig | None = None
+    """Other data than the run's own; labels are optional."""
+    scoring: ScoringConfig | None = None
+    """Another scoring than the run's own."""
+    batch_size: int = 4096
+    tracking: TrackingConfig
+    overrides: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size={self.batch_size}: must be at least 1")
+
+
+@configclass
+class OutputConfig:
+    """Where a data set is written, and how."""
+
+    path: str | None = None
+    """Folder of the new data set; null: made data stays where it is made, under outputs/data."""
+    format: Literal["parquet", "tfrecord"] = "parquet"
+    layout: Literal["packed", "named"] = "packed"
+    """Parquet: one list column a block, or one column a feature."""
+    splits: list[str] | None = None
+    """null: all."""
+    files: int = 1
+    """Files per split."""
+
+
+@configclass
+class DataCommandConfig:
+    """One run of `recap-exp data`: make a data set, or convert one."""
+
+    tasks: dict[str, Task]
+    data: DataConfig
+    output: OutputConfig
+    overrides: list[str] = field(default_factory=list)
+
+
+CommandConfig = ExperimentConfig | ScoreConfig | DataCommandConfig
+
+COMMANDS: dict[str, type[CommandConfig]] = {"train": ExperimentConfig, "score": ScoreConfig, "data": DataCommandConfig}
+"""The commands that Hydra composes, each from conf/COMMAND.yaml."""

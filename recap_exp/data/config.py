@@ -81,6 +81,8 @@ class DataConfig:
     """Blocks by our name. Empty where the source knows its own (planted, null, events, dataset)."""
     ids: dict[str, str] = field(default_factory=dict)
     """Integer ids carried along with each row: our name -> stored column. 64 bits."""
+    labels: list[str] = field(default_factory=list)
+    """Label columns that a conversion carries, beside those of the tasks."""
     extras: dict[str, str] = field(default_factory=dict)
     """Further scalar columns carried along (groups, strata): our name -> stored column."""
     binarize: bool = False

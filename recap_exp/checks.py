@@ -1,0 +1,159 @@
+"""What no room can check alone: that the parts of a configuration fit each other. Free of torch; in milliseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from recap_exp.config import CommandConfig, ExperimentConfig
+from recap_exp.data.config import DataConfig
+from recap_exp.errors import ConfigError, nearest
+from recap_exp.scoring.config import ScoringConfig
+
+
+def check(cfg: CommandConfig) -> None:
+    """Raises ConfigError at the first part that does not fit."""
+    if isinstance(cfg, ExperimentConfig):
+        for rule in (_tasks, _blocks, _optimizer, _model, _partitions, _scoring, _stopping, _rows):
+            rule(cfg)
+
+
+def check_scoring(scoring: ScoringConfig, tasks: Iterable[str]) -> None:
+    """Every engagement has a task of the run, and every task a weight, unless `unmatched: list` admits what is left over."""
+    tasks = list(tasks)
+    if scoring.groups.by == "label":
+        _known(scoring.groups.name or "", tasks, "scoring.groups.name")
+    if scoring.unmatched == "list":
+        return
+    used = {e.task or name: f"scoring.engagements.{name}.task" for name, e in scoring.engagements.items()}
+    for task, key in used.items():
+        _known(task, tasks, key)
+    for task in tasks:
+        if task not in used:
+            raise ConfigError(
+                f"task '{task}' has no weight in scoring={scoring.name}: add scoring.engagements "
+                f"(+scoring.engagements.{task}={{weight: 0}} leaves it out) or set scoring.unmatched=list"
+            )
+
+
+def splits_of(data: DataConfig) -> list[str] | None:
+    """The names of the splits as far as the configuration knows them; None where only the files do."""
+    source = data.source
+    if source.kind in ("random", "planted", "null"):
+        return list(source.rows)
+    if source.kind in ("halves", "files"):
+        return list(source.splits)
+    return None
+
+
+def _known(name: str, allowed: Iterable[str], key: str) -> None:
+    allowed = list(allowed)
+    if name not in allowed:
+        raise ConfigError(f"{key}='{name}': allowed are {', '.join(allowed)}{nearest(name, allowed)}")
+
+
+def _tasks(cfg: ExperimentConfig) -> None:
+    if not cfg.tasks:
+        raise ConfigError("tasks is empty: name at least one task")
+    seen: dict[str, str] = {}
+    for name, task in cfg.tasks.items():
+        if "/" in name:
+            raise ConfigError(f"tasks.{name}: a task's name is part of metric names and may not hold '/'")
+        if task.label in seen:
+            raise ConfigError(f"tasks.{name}.label='{task.label}': tasks.{seen[task.label]} has the same label column")
+        seen[task.label] = name
+    stored = _label_columns(cfg.data)
+    if stored is not None:
+        for name, task in cfg.tasks.items():
+            _known(task.label, stored, f"tasks.{name}.label")
+    for name in cfg.data.sampling_rates:
+        _known(name, cfg.tasks, "data.sampling_rates")
+
+
+def _label_columns(data: DataConfig) -> list[str] | None:
+    source = data.source
+    if source.kind in ("planted", "null"):
+        return list(source.rates)
+    if source.kind in ("random", "halves"):
+        return list(source.label_columns)
+    return None
+
+
+def _blocks(cfg: ExperimentConfig) -> None:
+    known = cfg.data.blocks
+    if not known:
+        return
+    for name in cfg.model.blocks or []:
+        _known(name, known, "model.blocks")
+    owner: dict[str, str] = {}
+    for name, block in known.items():
+        for column in block.columns:
+            if column in owner:
+                raise ConfigError(
+                    f"data.blocks.{name}.columns='{column}': block '{owner[column]}' reads the same column; one source for each"
+                )
+            owner[column] = name
+
+
+def _optimizer(cfg: ExperimentConfig) -> None:
+    for name in cfg.optimizer.towers:
+        _known(name, cfg.tasks, "optimizer.towers")
+    if cfg.optimizer.tower is None:
+        for name in cfg.tasks:
+            if name not in cfg.optimizer.towers:
+                raise ConfigError(f"task '{name}' has no learning rate: add optimizer.towers.{name} or a common optimizer.tower")
+
+
+def _model(cfg: ExperimentConfig) -> None:
+    for name in cfg.model.towers:
+        _known(name, cfg.tasks, "model.towers")
+    for key, tower in (("model.tower", cfg.model.tower), *((f"model.towers.{n}", t) for n, t in cfg.model.towers.items())):
+        if tower.layers[-1:] != [1]:
+            raise ConfigError(f"{key}.layers={tower.layers}: a tower gives one logit, its last layer must be 1")
+    if cfg.model.backbone is None and cfg.model.sharing != "share_none":
+        raise ConfigError(f"model.sharing={cfg.model.sharing} needs model.backbone; without one set model.sharing=share_none")
+
+
+def _partitions(cfg: ExperimentConfig) -> None:
+    splits = splits_of(cfg.data)
+    if splits is not None:
+        _known("train", splits, "splits of data (training reads split 'train')")
+    for name, partition in cfg.evaluation.partitions.items():
+        key = f"evaluation.partitions.{name}"
+        if splits is not None:
+            _known(partition.split, splits, f"{key}.split")
+        for task in partition.tasks or []:
+            _known(task, cfg.tasks, f"{key}.tasks")
+        for task in partition.rates:
+            _known(task, cfg.tasks, f"{key}.rates")
+
+
+def _scoring(cfg: ExperimentConfig) -> None:
+    for name in cfg.scoring.partitions:
+        _known(name, cfg.evaluation.partitions, "scoring.partitions")
+    check_scoring(cfg.scoring, cfg.tasks)
+
+
+def _stopping(cfg: ExperimentConfig) -> None:
+    trainer, during = cfg.trainer, [n for n, p in cfg.evaluation.partitions.items() if p.during_training]
+    if trainer.early_stopping is None:
+        return
+    if trainer.evaluate_every is None or trainer.evaluate_every > trainer.steps:
+        raise ConfigError(
+            f"trainer.early_stopping watches {trainer.early_stopping.metric}, but trainer.evaluate_every={trainer.evaluate_every} never "
+            f"evaluates before step {trainer.steps}: set trainer.evaluate_every to at most {trainer.steps}, or trainer.early_stopping=null"
+        )
+    stage, *_, task = trainer.early_stopping.metric.split("/")
+    if stage not in during:
+        raise ConfigError(
+            f"trainer.early_stopping.metric='{trainer.early_stopping.metric}': partition '{stage}' is not evaluated during training; "
+            f"such partitions are {', '.join(during) or 'none'}{nearest(stage, during)}"
+        )
+    _known(task, [*cfg.tasks, "mean"], "the task in trainer.early_stopping.metric")
+
+
+def _rows(cfg: ExperimentConfig) -> None:
+    source = cfg.data.source
+    if source.kind in ("random", "planted", "null"):
+        rows = source.rows["train"]
+        if rows < cfg.trainer.batch_size:
+            raise ConfigError(f"data.source.rows.train={rows} is less than one batch: trainer.batch_size={cfg.trainer.batch_size}")

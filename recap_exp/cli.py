@@ -1,0 +1,146 @@
+"""`recap-exp COMMAND ...`: names to functions, imported only when called."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from recap_exp.errors import ConfigError, RecapError, nearest
+from recap_exp.help import command_help, main_help
+from recap_exp.paths import conf_dir, outputs_dir
+
+HYDRA_FLAGS = {"--cfg", "-c", "--info", "-i", "--hydra-help"}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs one command and exits: 0 done, 1 an error in one line, 2 a wrong call, 130 Ctrl-C."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        sys.exit(dispatch(arguments))
+    except KeyboardInterrupt:
+        _fail("stopped by Ctrl-C", 130)
+    except RecapError as error:
+        if os.environ.get("RECAP_DEBUG") == "1":
+            raise
+        _fail(str(error), 1)
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def dispatch(arguments: list[str]) -> int:
+    """Calls the command; answers questions for help without importing anything heavy."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(main_help())
+        return 0 if arguments else 2
+    command, rest = arguments[0], arguments[1:]
+    if command == "--version":
+        from importlib.metadata import version
+
+        print(version("recap-exp"))
+        return 0
+    if command not in COMMANDS:
+        raise ConfigError(f"unknown command '{command}': allowed are {', '.join(COMMANDS)}{nearest(command, COMMANDS)}")
+    if any(a in ("-h", "--help") for a in rest):
+        print(command_help(command))
+        return 0
+    return COMMANDS[command](rest)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"recap-exp: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _hydra(command: str, arguments: list[str], job: Callable[[Any], Any]) -> int:
+    """Lets Hydra compose conf/COMMAND.yaml with the overrides and call `job` with the typed, checked configuration."""
+    import hydra
+
+    from recap_exp.compose import from_hydra
+    from recap_exp.config_errors import explain_composition
+
+    os.environ.setdefault("RECAP_OUTPUTS", str(outputs_dir()))
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us, to be said in one line
+    overrides = [a for a in arguments if not a.startswith("-")]
+
+    @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=command)
+    def task(composed: Any) -> Any:
+        from hydra.core.hydra_config import HydraConfig
+
+        return job(from_hydra(command, composed, HydraConfig.get().overrides.task))
+
+    sys.argv = [f"recap-exp {command}", *arguments]
+    try:
+        task()
+    except Exception as error:
+        if type(error).__module__.split(".")[0] in ("hydra", "omegaconf"):
+            raise explain_composition(error, command, overrides) from error
+        raise
+    return 0
+
+
+def train(arguments: list[str]) -> int:
+    """recap-exp train"""
+
+    def job(cfg: Any) -> float:
+        from recap_exp.experiment import run
+
+        return run(cfg).objective
+
+    return _hydra("train", arguments, job)
+
+
+def score(arguments: list[str]) -> int:
+    """recap-exp score"""
+
+    def job(cfg: Any) -> None:
+        from recap_exp.rescore import rescore
+
+        rescore(cfg)
+
+    return _hydra("score", arguments, job)
+
+
+def data(arguments: list[str]) -> int:
+    """recap-exp data, recap-exp data info PATH"""
+    if arguments[:1] == ["info"]:
+        if len(arguments) != 2:
+            raise ConfigError("recap-exp data info takes one path: a data set's folder, or a Parquet, TFRecord or CSV file")
+        from recap_exp.data.info import info
+
+        info(arguments[1])
+        return 0
+
+    def job(cfg: Any) -> None:
+        from recap_exp.make_data import make_data
+
+        make_data(cfg)
+
+    return _hydra("data", arguments, job)
+
+
+def ui(arguments: list[str]) -> int:
+    """recap-exp ui"""
+    import argparse
+
+    parser = argparse.ArgumentParser(prog="recap-exp ui")
+    parser.add_argument("--port", type=int, default=5000)
+    given = parser.parse_args(arguments)
+    from recap_exp.tracking.ui import ui as serve
+
+    return serve(port=given.port) or 0
+
+
+def send(arguments: list[str]) -> int:
+    """recap-exp send"""
+    from recap_exp.tracking.send import send as send_runs
+
+    pairs = dict(a.split("=", 1) for a in arguments if "=" in a)
+    if set(pairs) - {"run"} or len(pairs) != len(arguments):
+        raise ConfigError(f"recap-exp send takes run=RUN_ID or nothing, not {' '.join(arguments)}")
+    return send_runs(pairs.get("run", "all")) or 0
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {"train": train, "score": score, "data": data, "ui": ui, "send": send}

@@ -1,0 +1,102 @@
+"""What --help prints: read off conf/, so that it is always true, and printed without importing anything heavy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from recap_exp.paths import conf_dir, outputs_dir
+
+MAIN = """\
+recap-exp: experiments on the ranking side of a "For You" feed
+
+  recap-exp train [KEY=VALUE ...]      data -> fit -> evaluate -> score -> record
+  recap-exp score run=RUN_ID|latest    score a finished run anew, on its own or other data, without training
+  recap-exp data [KEY=VALUE ...]       make a data set, or convert one
+  recap-exp data info PATH             schema, sizes, first rows, distinct values, label rates
+  recap-exp ui                         MLflow's pages on this machine's runs
+  recap-exp send                       send records that a store could not take at the time
+
+  recap-exp COMMAND --help             what can be chosen, with examples
+
+Runs are written to {outputs} (RECAP_OUTPUTS); data is looked for in RECAP_DATA.
+An error is one line; RECAP_DEBUG=1 shows where it came from."""
+
+TRAIN = """\
+recap-exp train: one experiment, from data to a recorded run
+
+  recap-exp train                                        the default: a small MaskNet on data with a known signal
+  recap-exp train experiment=deskdrop                    a named recipe
+  recap-exp train model=masknet_serial trainer.steps=500 another model, fewer steps
+  recap-exp train --cfg job --resolve                    print everything that would be used, and stop
+  recap-exp train -m seed=0,1,2                          one run a value
+
+Choices (GROUP=NAME), each a file conf/GROUP/NAME.yaml whose keys can be overridden (GROUP.KEY=VALUE):
+{groups}"""
+
+SCORE = """\
+recap-exp score: a finished run scored anew, on its own or any other data, labels optional, no training
+
+  recap-exp score run=latest scoring=home_2026
+  recap-exp score run=20261124-0345 data=dataset data.source.path=my_candidates
+  recap-exp score run=latest splits=[val,test]
+
+  run=latest            a run id (ours or MLflow's), the beginning of one, or latest
+  checkpoint=best       best or newest
+  splits=null           splits to score; null: those that the run scored
+
+Choices:
+{groups}"""
+
+DATA = """\
+recap-exp data: make a data set, or convert one
+
+  recap-exp data data=planted                                          make it where `train` would look for it
+  recap-exp data data=random_records output.path=records output.format=tfrecord
+  recap-exp data data=deskdrop output.path=table output.layout=named
+  recap-exp data info PATH                                             look at a data set or a file
+
+  output.path=null      folder to write; null: made data stays under outputs/data
+  output.format=parquet parquet or tfrecord (GZIP, as the original's)
+  output.layout=packed  packed (one list column a block) or named (one column a feature)
+  output.splits=null    null: all
+
+Choices:
+{groups}"""
+
+UI = """\
+recap-exp ui [--port 5000]: MLflow's pages on the store of this machine's runs, on 127.0.0.1 only; Ctrl-C ends it"""
+
+SEND = """\
+recap-exp send [run=RUN_ID]: sends to MLflow what a run could not send when it was made; without run=, every such run"""
+
+GROUPS = {
+    "train": ["experiment", "data", "tasks", "model", "optimizer", "trainer", "evaluation", "scoring", "tracking"],
+    "score": ["data", "scoring", "tracking"],
+    "data": ["data", "tasks"],
+}
+
+
+def main_help() -> str:
+    """What `recap-exp --help` prints."""
+    return MAIN.format(outputs=outputs_dir())
+
+
+def command_help(command: str) -> str:
+    """What `recap-exp COMMAND --help` prints."""
+    text = {"train": TRAIN, "score": SCORE, "data": DATA, "ui": UI, "send": SEND}[command]
+    return text.replace("{groups}", "\n".join(_choices(g) for g in GROUPS.get(command, ())))
+
+
+def _choices(group: str) -> str:
+    files = sorted((conf_dir() / group).glob("*.yaml"))
+    lines = [f"\n  {group}="]
+    lines += [f"    {f.stem:<20} {_first_comment(f)}" for f in files]
+    return "\n".join(lines)
+
+
+def _first_comment(file: Path) -> str:
+    """The first line of a YAML file that says what it is."""
+    for line in file.read_text().splitlines():
+        if line.startswith("#") and "@package" not in line:
+            return line.lstrip("# ").removeprefix("Question").strip()
+    return ""

@@ -1,0 +1,77 @@
+"""One folder a run, outputs/runs/RUN_ID: its configuration, checkpoints, journal and artifacts, and run.json, the card on its door."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from recap_exp.errors import CheckpointError
+from recap_exp.paths import runs_dir
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run's folder; the id is ours, so that it exists before any store answers."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        """Sorts by time."""
+        return self.path.name
+
+    @property
+    def config(self) -> Path:
+        """The typed configuration, whole."""
+        return self.path / "config.yaml"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Checkpoints by step."""
+        return self.path / "checkpoints"
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """run.json: status, command, name, and the MLflow run id once there is one; {} where it can't be read."""
+        try:
+            return json.loads((self.path / "run.json").read_text())
+        except (OSError, ValueError):
+            return {}
+
+    def note(self, **values: Any) -> None:
+        """Writes values onto the card, whole or not at all."""
+        card = {**self.card, **values}
+        temporary = self.path / f".run.json.{os.getpid()}"
+        temporary.write_text(json.dumps(card, indent=1))
+        temporary.replace(self.path / "run.json")
+
+
+def new_run(command: str, name: str) -> RunFolder:
+    """A fresh folder for a run."""
+    folder = RunFolder(runs_dir() / f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}")
+    folder.path.mkdir(parents=True)
+    folder.note(id=folder.id, command=command, name=name, status="RUNNING", started=datetime.now().isoformat(timespec="seconds"))
+    return folder
+
+
+def find_run(text: str, command: str = "train") -> RunFolder:
+    """The run that `text` means: our id, MLflow's id, the unambiguous beginning of either, or `latest` (the newest finished one)."""
+    folders = [RunFolder(p.parent) for p in sorted(runs_dir().glob("*/run.json"))]
+    folders = [f for f in folders if f.card.get("command") == command]
+    if text == "latest":
+        finished = [f for f in folders if f.card.get("status") == "FINISHED"]
+        if not finished:
+            raise CheckpointError(f"no finished run in {runs_dir()}: run `recap-exp train` first, or name a run")
+        return finished[-1]
+    matches = [f for f in folders if f.id.startswith(text) or str(f.card.get("mlflow_run_id") or "").startswith(text)]
+    exact = [f for f in matches if text in (f.id, f.card.get("mlflow_run_id"))]
+    if len(exact or matches) == 1:
+        return (exact or matches)[0]
+    if matches:
+        raise CheckpointError(f"run={text} means {len(matches)} runs: {', '.join(f.id for f in matches[:5])}; give more of the id")
+    raise CheckpointError(f"no run '{text}' in {runs_dir()}: the newest are {', '.join(f.id for f in folders[-3:]) or 'none'}")
