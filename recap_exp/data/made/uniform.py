@@ -43,7 +43,8 @@ def _stored_block(name: str, block: BlockConfig) -> Block:
         raise ConfigError(f"data.blocks.{name}.columns has the pattern {wild[0]!r}: made data needs full column names")
     if len(block.columns) not in (1, block.width):
         raise ConfigError(
-            f"data.blocks.{name} has {len(block.columns)} columns and width {block.width}: made data stores one list column or one column a feature"
+            f"data.blocks.{name} has {len(block.columns)} columns and width {block.width}: "
+            "made data stores one list column, or one column a feature"
         )
     return Block(kind=block.kind, columns=tuple(block.columns), width=block.width, use=block.width)
 
@@ -77,7 +78,7 @@ def random_split(source: RandomSource, schema: Schema, split: str) -> Iterator[C
 
 def halves_split(source: HalvesSource, schema: Schema, split: str) -> Iterator[Columns]:
     """One split of the fork's data: the positive half, the negative half, the extra rows; each from a stream of its own."""
-    plan = (
+    plan: tuple[tuple[str, int, list[str]], ...] = (
         ("positive", source.positive_rows, source.negative_labels),
         ("negative", source.negative_rows, source.positive_labels),
         ("extra", source.extra_rows, []),
