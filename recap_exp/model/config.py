@@ -15,7 +15,13 @@ class BatchNormConfig:
     """BatchNorm1d over the batch."""
 
     affine: bool = False
+    """Learnable weight and bias."""
     momentum: float = 0.1
+    """Share of the newest batch in the running statistics."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.momentum <= 1:
+            raise ValueError(f"momentum must be in (0, 1], not {self.momentum}")
 
 
 @configclass
@@ -32,6 +38,19 @@ class InputConfig:
     embedding_layer_norm: bool = True
     """Each stored embedding passes a LayerNorm of its own."""
 
+    def __post_init__(self) -> None:
+        if not self.clip > 0:
+            raise ValueError(f"clip must be > 0, not {self.clip}")
+        if not self.layer_norm_eps >= 0:
+            raise ValueError(f"layer_norm_eps must be >= 0, not {self.layer_norm_eps}")
+
+
+def _check_layers(layers: list[int], dropout: float) -> None:
+    if not layers or min(layers) < 1:
+        raise ValueError(f"layers must be one or more widths of at least 1, not {layers}")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout must be in [0, 1), not {dropout}")
+
 
 @configclass
 class MLPConfig:
@@ -39,9 +58,13 @@ class MLPConfig:
 
     kind: Literal["mlp"] = "mlp"
     layers: list[int]
+    """Output width of each layer."""
     batch_norm: BatchNormConfig | None = None
     dropout: float = 0.0
     final_activation: bool = False
+
+    def __post_init__(self) -> None:
+        _check_layers(self.layers, self.dropout)
 
 
 @configclass
@@ -57,6 +80,22 @@ class MaskBlockConfig:
     activation: bool = False
     """ReLU after the block's LayerNorm, as in the paper; the original has none."""
 
+    def __post_init__(self) -> None:
+        if (self.aggregation is None) == (self.reduction_factor is None):
+            both = f"aggregation={self.aggregation}, reduction_factor={self.reduction_factor}"
+            raise ValueError(f"give one of aggregation and reduction_factor, not {both}")
+        for name, value in (("output", self.output), ("aggregation", self.aggregation)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, not {value}")
+        if self.reduction_factor is not None and not self.reduction_factor > 0:
+            raise ValueError(f"reduction_factor must be > 0, not {self.reduction_factor}")
+
+    def aggregation_of(self, mask_width: int) -> int:
+        """Rows of W1 for a mask input of this width; at least 1."""
+        if self.aggregation is not None:
+            return self.aggregation
+        return max(1, int(self.reduction_factor * mask_width))  # type: ignore[operator]
+
 
 @configclass
 class MaskNetConfig:
@@ -66,6 +105,10 @@ class MaskNetConfig:
     parallel: bool = True
     blocks: list[MaskBlockConfig]
     mlp: MLPConfig | None = None
+
+    def __post_init__(self) -> None:
+        if not self.blocks:
+            raise ValueError("blocks must name at least one mask block")
 
 
 BackboneConfig = Annotated[MaskNetConfig | MLPConfig, Field(discriminator="kind")]
@@ -79,7 +122,12 @@ class TowerConfig:
     batch_norm: BatchNormConfig | None = field(default_factory=BatchNormConfig)
     dropout: float = 0.0
     affine_map: bool = False
-    """A learnable scale and bias on the logit."""
+    """A learnable scale and bias on the logit; they start as 1 and 0."""
+
+    def __post_init__(self) -> None:
+        _check_layers(self.layers, self.dropout)
+        if self.layers[-1] != 1:
+            raise ValueError(f"a tower's last layer must be 1 wide: layers={self.layers}")
 
 
 @configclass
@@ -91,9 +139,15 @@ class ModelConfig:
     blocks: list[str] | None = None
     """Data blocks that the model reads; null: all continuous, binary and embedding blocks."""
     sharing: Literal["share_all", "share_none", "share_partial"] = "share_all"
-    """Towers read the backbone; the features (no backbone); features ++ backbone."""
+    """Towers read the backbone; the features (`backbone` is not built, whatever it says); features ++ backbone."""
     backbone: BackboneConfig | None
     tower: TowerConfig = field(default_factory=TowerConfig)
     """Every task's tower, but for ..."""
     towers: dict[str, TowerConfig] = field(default_factory=dict)
     """... the tasks named here."""
+
+    def __post_init__(self) -> None:
+        if self.backbone is None and self.sharing != "share_none":
+            raise ValueError(f"backbone must be given for sharing={self.sharing}; without one use sharing=share_none")
+        if self.blocks is not None and not self.blocks:
+            raise ValueError("blocks must be null (all) or name at least one block")

@@ -1,0 +1,114 @@
+"""The Heavy Ranker and its relatives: input transform, backbone, one tower a task. This module only wires.
+
+Shape suffixes: B batch, C continuous, I binary, E embedding, D features, H what a tower reads, T tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from recap_exp.data.batch import Batch
+from recap_exp.data.schema import Schema
+from recap_exp.errors import ConfigError, DataError, nearest
+from recap_exp.model.backbone import Backbone, build_backbone
+from recap_exp.model.config import ModelConfig
+from recap_exp.model.input import TRANSFORMS
+from recap_exp.model.towers import Tower
+
+BACKBONE = "backbone"
+"""The parameter group of all that is no tower."""
+
+
+def module_name(name: str) -> str:
+    """A task's or block's name as torch admits it for a submodule: no dots, and no name that nn.ModuleDict has itself."""
+    name = name.replace(".", "__")
+    return f"{name}_" if hasattr(nn.ModuleDict, name) else name
+
+
+def used_blocks(cfg: ModelConfig, schema: Schema) -> list[str]:
+    """The blocks that the model reads, in the schema's order."""
+    if cfg.blocks is None:
+        return [name for name, block in schema.blocks.items() if block.kind != "discrete"]
+    for name in cfg.blocks:
+        if name not in schema.blocks:
+            raise ConfigError(f"model.blocks: '{name}' is no block of the data ({', '.join(schema.blocks)}){nearest(name, schema.blocks)}")
+        if schema.blocks[name].kind == "discrete":
+            raise ConfigError(f"model.blocks: '{name}' is discrete, and no part of this model reads discrete blocks")
+    return [name for name in schema.blocks if name in cfg.blocks]
+
+
+def build_ranker(cfg: ModelConfig, schema: Schema, tasks: Sequence[str]) -> Ranker:
+    """A freshly initialised ranker for data of this schema; on the current default device, from torch's random state."""
+    return Ranker(cfg, schema, tasks)
+
+
+class Ranker(nn.Module):
+    """Batch to logits [B, T], in the order of `tasks`.
+
+    features [B, D]: transformed continuous and binary, then each embedding, LayerNormed, in the schema's order.
+    Towers read backbone(features) (share_all), features (share_none), or features ++ backbone(features) (share_partial).
+    """
+
+    def __init__(self, cfg: ModelConfig, schema: Schema, tasks: Sequence[str]) -> None:
+        super().__init__()
+        self.tasks = tuple(tasks)
+        self.sharing = cfg.sharing
+        widths = {name: schema.blocks[name].use for name in used_blocks(cfg, schema)}
+        kinds = {name: schema.blocks[name].kind for name in widths}
+        self.continuous_width = sum(w for name, w in widths.items() if kinds[name] == "continuous")
+        self.binary_width = sum(w for name, w in widths.items() if kinds[name] == "binary")
+        embeddings = {name: w for name, w in widths.items() if kinds[name] == "embedding"}
+
+        dense_width = self.continuous_width + self.binary_width
+        self.input_width = dense_width + sum(embeddings.values())
+        if not self.input_width:
+            raise ConfigError(f"model.blocks: the model reads nothing; the data has the blocks {', '.join(schema.blocks) or '(none)'}")
+        transform = TRANSFORMS[cfg.input.transform]
+        self.dense = transform(self.continuous_width, self.binary_width, cfg.input) if dense_width else None
+        self.embedding_names = list(embeddings)
+        self.embedding_norms = nn.ModuleDict(
+            {module_name(n): nn.LayerNorm(w) if cfg.input.embedding_layer_norm else nn.Identity() for n, w in embeddings.items()}
+        )
+
+        self.backbone: Backbone | None = None
+        tower_width = self.input_width
+        if cfg.sharing != "share_none":
+            assert cfg.backbone is not None  # the config checks it
+            self.backbone = build_backbone(self.input_width, cfg.backbone)
+            tower_width = self.backbone.width + (self.input_width if cfg.sharing == "share_partial" else 0)
+        self.towers = nn.ModuleDict({module_name(t): Tower(tower_width, cfg.towers.get(t, cfg.tower)) for t in self.tasks})
+
+    def features(self, batch: Batch) -> Tensor:
+        """[B, input_width] float32: what every backbone reads."""
+        parts = []
+        if self.dense is not None:
+            for kind, tensor, width in (
+                ("continuous", batch.continuous_BC, self.continuous_width),
+                ("binary", batch.binary_BI, self.binary_width),
+            ):
+                if tensor.shape[1] != width:
+                    raise DataError(f"the batch has {tensor.shape[1]} {kind} features, the model was built for {width}")
+            parts.append(self.dense(batch.continuous_BC.float(), batch.binary_BI.float()))
+        parts += [self.embedding_norms[module_name(n)](batch.embeddings[n].float()) for n in self.embedding_names]
+        return torch.cat(parts, dim=1)
+
+    def hidden(self, features_BD: Tensor) -> Tensor:
+        """What every tower reads, [B, H]."""
+        if self.backbone is None:
+            return features_BD
+        hidden_BH = self.backbone(features_BD)
+        return hidden_BH if self.sharing == "share_all" else torch.cat([features_BD, hidden_BH], dim=1)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits [B, T]."""
+        hidden_BH = self.hidden(self.features(batch))
+        return torch.cat([tower(hidden_BH) for tower in self.towers.values()], dim=1)
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """All parameters, each once: `backbone` (all that is no tower), then every task's tower with its affine map."""
+        towers = {t: list(self.towers[module_name(t)].parameters()) for t in self.tasks}
+        in_towers = {p for group in towers.values() for p in group}
+        return {BACKBONE: [p for p in self.parameters() if p not in in_towers], **towers}
