@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +10,7 @@ from typing import Any
 
 from recap_exp.errors import CheckpointError
 from recap_exp.paths import runs_dir
+from recap_exp.tracking.run_file import read_run, update_run
 
 
 @dataclass(frozen=True)
@@ -36,19 +35,21 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def schema(self) -> Path:
+        """The schema of the data that the model was built for."""
+        return self.path / "schema.json"
+
+    @property
     def card(self) -> dict[str, Any]:
         """run.json: status, command, name, and the MLflow run id once there is one; {} where it can't be read."""
         try:
-            return json.loads((self.path / "run.json").read_text())
-        except (OSError, ValueError):
+            return read_run(self.path)
+        except ValueError:
             return {}
 
     def note(self, **values: Any) -> None:
         """Writes values onto the card, whole or not at all."""
-        card = {**self.card, **values}
-        temporary = self.path / f".run.json.{os.getpid()}"
-        temporary.write_text(json.dumps(card, indent=1))
-        temporary.replace(self.path / "run.json")
+        update_run(self.path, **values)
 
 
 def new_run(command: str, name: str) -> RunFolder:
