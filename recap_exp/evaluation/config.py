@@ -23,6 +23,12 @@ class PartitionConfig:
     during_training: bool = False
     """Evaluated every trainer.evaluate_every steps too, not only at the end."""
 
+    def __post_init__(self) -> None:
+        if self.steps == 0:
+            raise ValueError("steps must be at least 1, or below 0 for every row once, not 0")
+        if self.tasks is not None and (not self.tasks or len(set(self.tasks)) < len(self.tasks)):
+            raise ValueError(f"tasks must name at least one task, and none twice, or be null for all, not {self.tasks}")
+
 
 @configclass
 class EvaluationConfig:
@@ -31,4 +37,15 @@ class EvaluationConfig:
     batch_size: int = 4096
     partitions: dict[str, PartitionConfig]
     strata: list[str] = field(default_factory=list)
-    """Extras or discrete columns by whose value metrics are reported too."""
+    """Extras by whose value metrics are reported too."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {self.batch_size}")
+        if not self.partitions:
+            raise ValueError("partitions must name at least one partition")
+        for name in self.partitions:
+            if not name or "/" in name:
+                raise ValueError(f"partitions: '{name}' can't be a name: it is the first word of metric names, and has no /")
+        if len(set(self.strata)) < len(self.strata):
+            raise ValueError(f"strata must name no column twice, not {self.strata}")
