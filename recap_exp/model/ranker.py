@@ -107,8 +107,14 @@ class Ranker(nn.Module):
         hidden_BH = self.hidden(self.features(batch))
         return torch.cat([tower(hidden_BH) for tower in self.towers.values()], dim=1)
 
+    def tower(self, task: str) -> Tower:
+        """The task's tower."""
+        tower = self.towers[module_name(task)]
+        assert isinstance(tower, Tower)
+        return tower
+
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """All parameters, each once: `backbone` (all that is no tower), then every task's tower with its affine map."""
-        towers = {t: list(self.towers[module_name(t)].parameters()) for t in self.tasks}
+        towers = {t: list(self.tower(t).parameters()) for t in self.tasks}
         in_towers = {p for group in towers.values() for p in group}
         return {BACKBONE: [p for p in self.parameters() if p not in in_towers], **towers}
