@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunInfo:
+    """What a run is called, and where it lives."""
+
+    id: str
+    """The run's own id, there before and without any store."""
+    folder: Path
+    """outputs/runs/<id>: journal, artifacts and whatever else the run writes."""
+    experiment: str
+    name: str
+    tags: dict[str, str] = field(default_factory=dict)
+    notes: str = ""
 
 
 class Tracker(Protocol):
@@ -16,7 +33,7 @@ class Tracker(Protocol):
         """Short named values, by which runs are told apart."""
 
     def metrics(self, values: dict[str, float], step: int | None = None) -> None:
-        """Numbers by name `stage/metric[/task]`, at a training step or for the run as a whole. Non-finite ones are kept as NaN."""
+        """Numbers by name `stage/metric[/task]`, at a training step or for the run as a whole. Non-finite ones are kept as they are."""
 
     def tags(self, values: dict[str, str]) -> None:
         """Free text by name."""
@@ -31,10 +48,18 @@ class Tracker(Protocol):
         """A text file as an artifact at `path`."""
 
     def artifact(self, file: Path, folder: str = "") -> None:
-        """A file or folder that exists, under `folder` of the run's artifacts. Linked, not copied, where the store is on this disk."""
+        """A file or folder that exists, under `folder` of the run's artifacts; a folder's content lands in `folder` itself.
+        Linked, not copied, where the store is on this disk: replace such a file, don't write into it."""
 
     def dataset(self, name: str, digest: str, context: str, source: str, schema: dict[str, Any], profile: dict[str, Any]) -> None:
-        """The data of one split (`context`: train, val, ...) with its digest."""
+        """The data of one split (`context`: train, val, ...) with its digest. `schema`: column or block -> type."""
 
-    def finish(self, status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED") -> None:
-        """Everything sent that can be sent; the run is closed."""
+    def mlflow_run_id(self, timeout: float | None = 0.0) -> str | None:
+        """MLflow's id of the run, waiting at most `timeout` seconds for it (None: as long as it takes); None where there is none yet."""
+
+    @property
+    def url(self) -> str | None:
+        """Where the run is seen in MLflow's UI; None while it is in no store."""
+
+    def finish(self, status: Status = "FINISHED") -> bool:
+        """Close the run and wait until its records are in the store. False: not all are, and `recap-exp send` will bring them there."""

@@ -1,0 +1,59 @@
+"""Which store a run goes to, and where it is seen there. Free of mlflow."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from recap_exp.errors import ConfigError
+from recap_exp.paths import outputs_dir
+from recap_exp.tracking.config import check_uri
+
+PORT = 5000
+"""Of the user interface that `recap-exp ui` starts."""
+
+
+def default_uri() -> str:
+    """SQLite under outputs/, absolute."""
+    return f"sqlite:///{outputs_dir() / 'mlflow.db'}"
+
+
+def artifacts_dir(uri: str) -> Path | None:
+    """Where the artifacts of a store on this disk lie: beside its database. None where a server or another database decides."""
+    return database(uri).with_name("mlartifacts") if uri.startswith("sqlite:") else None
+
+
+def database(uri: str) -> Path:
+    """The file of an SQLite uri."""
+    return Path(uri.split("///", 1)[1].split("?", 1)[0])
+
+
+def resolve_uri(given: str | None) -> str:
+    """tracking.uri; else MLFLOW_TRACKING_URI of the environment; else the default store. SQLite paths become absolute."""
+    if given is None and not (given := os.environ.get("MLFLOW_TRACKING_URI")):
+        return default_uri()
+    try:
+        check_uri(given, "MLFLOW_TRACKING_URI")
+    except ValueError as error:
+        raise ConfigError(f"{error}; unset it, or set tracking.uri") from None
+    return f"sqlite:///{database(given).expanduser().resolve()}" if given.startswith("sqlite:") else given.rstrip("/")
+
+
+def is_server(uri: str) -> bool:
+    """Whether a tracking server, and not we, writes the store."""
+    return uri.startswith(("http://", "https://"))
+
+
+def ui_base(uri: str) -> str:
+    """Where the store's user interface is: the server's own, or the one that `recap-exp ui` opens."""
+    return uri if is_server(uri) else f"http://127.0.0.1:{PORT}"
+
+
+def ui_command(uri: str) -> str | None:
+    """The command that opens the interface; None where a server shows it anyway."""
+    if is_server(uri):
+        return None
+    program = "recap-exp" if Path(sys.argv[0]).name == "recap-exp" else f"{Path(sys.executable).name} -m recap_exp"
+    return f"{program} ui" if uri == resolve_uri(None) else f"{program} ui {shlex.quote(f'uri={uri}')}"

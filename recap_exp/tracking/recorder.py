@@ -1,0 +1,185 @@
+"""The tracker: every call is a line in the run's journal; a sender process beside the training brings the lines to MLflow."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import logging
+import math
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recap_exp.tracking.destination import ui_base
+from recap_exp.tracking.journal import Journal
+from recap_exp.tracking.links import link
+from recap_exp.tracking.run_file import update_run
+from recap_exp.tracking.sender import ARTIFACTS, is_sent
+from recap_exp.tracking.tracker import RunInfo, Status
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
+
+FINISH_S = 600.0
+"""Longest wait for the store at the end of a run."""
+
+
+class Recorder:
+    """The Tracker of recap_exp.tracking.tracker. With uri None the journal goes nowhere."""
+
+    def __init__(self, run: RunInfo, uri: str | None) -> None:
+        self.run = run
+        self._journal = Journal(run.folder)
+        self._artifacts = run.folder / ARTIFACTS
+        self._tables: list[dict[str, str]] = []
+        self._ids: dict[str, str] = {}
+        self._known = threading.Event()
+        self._warned = False
+        self._finished: bool | None = None
+        self._sender: subprocess.Popen[bytes] | None = None
+        self._journal.append("start", run=run.id, experiment=run.experiment, name=run.name, tags=run.tags, notes=run.notes, uri=uri)
+        if uri is not None:
+            self._start_sender()
+
+    def params(self, values: dict[str, Any]) -> None:
+        self._journal.append("params", v={k: str(v) for k, v in values.items()})
+
+    def metrics(self, values: dict[str, float], step: int | None = None) -> None:
+        self._journal.append("metrics", step=step, v={k: float(v) for k, v in values.items()})
+
+    def tags(self, values: dict[str, str]) -> None:
+        self._journal.append("tags", v={k: str(v) for k, v in values.items()})
+
+    def figure(self, figure: Figure, path: str) -> None:
+        target = self._place(path)
+        half = target.with_name(f".{target.name}")
+        figure.savefig(half, dpi=120, bbox_inches="tight", format=target.suffix.lstrip(".") or "png")
+        half.replace(target)
+        self._journal.append("artifact", path=path)
+
+    def table(self, columns: dict[str, list[Any]], path: str) -> None:
+        rows = [[_cell(value) for value in row] for row in zip(*columns.values(), strict=True)]
+        if path.endswith(".json"):
+            # the form and the tag by which MLflow's interface shows a table
+            self.text(json.dumps({"columns": list(columns), "data": rows}), path)
+            self._tables = [t for t in self._tables if t["path"] != path] + [{"path": path, "type": "table"}]
+            self.tags({"mlflow.loggedArtifacts": json.dumps(self._tables)})
+        else:
+            text = io.StringIO()
+            writer = csv.writer(text, lineterminator="\n")
+            writer.writerows([list(columns), *rows])
+            self.text(text.getvalue(), path)
+
+    def text(self, text: str, path: str) -> None:
+        target = self._place(path)
+        half = target.with_name(f".{target.name}")
+        half.write_text(text)
+        half.replace(target)
+        self._journal.append("artifact", path=path)
+
+    def artifact(self, file: Path, folder: str = "") -> None:
+        path = folder if file.is_dir() and folder else f"{folder}/{file.name}" if folder else file.name
+        link(file, self._place(path))
+        self._journal.append("artifact", path=path)
+
+    def dataset(self, name: str, digest: str, context: str, source: str, schema: dict[str, Any], profile: dict[str, Any]) -> None:
+        self._journal.append("dataset", name=name, digest=digest, context=context, source=source, schema=schema, profile=profile)
+
+    def mlflow_run_id(self, timeout: float | None = 0.0) -> str | None:
+        if self._sender is not None:
+            self._known.wait(timeout)
+        return self._ids.get("mlflow_run_id")
+
+    @property
+    def url(self) -> str | None:
+        if not self._ids:
+            return None
+        return f"{ui_base(self._ids['uri'])}/#/experiments/{self._ids['experiment_id']}/runs/{self._ids['mlflow_run_id']}"
+
+    def finish(self, status: Status = "FINISHED") -> bool:
+        if self._finished is None:
+            self._journal.append("end", status=status)
+            self._finished = self._wait_for_sender()
+            self._journal.close()
+        return self._finished
+
+    def _place(self, path: str) -> Path:
+        target = (self._artifacts / path).resolve()
+        if not target.is_relative_to(self._artifacts.resolve()) or target == self._artifacts.resolve():
+            raise ValueError(f"an artifact's path lies inside the run's artifacts, not at '{path}'")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target
+
+    def _start_sender(self) -> None:
+        env = {k: v for k, v in os.environ.items() if k not in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")}
+        env = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", **env, "MLFLOW_DISABLE_TELEMETRY": "true", "OMP_NUM_THREADS": "1"}
+        with open(self.run.folder / "sender.log", "ab") as errors:
+            self._sender = subprocess.Popen(
+                [sys.executable, "-m", "recap_exp.tracking.sender", str(self.run.folder)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=env,
+                process_group=0,  # Ctrl-C is the training's
+            )
+        self._listener = threading.Thread(target=self._listen, args=(self._sender,), name="recap-exp-tracking", daemon=True)
+        self._listener.start()
+
+    def _listen(self, sender: subprocess.Popen[bytes]) -> None:
+        """What the sender tells; ends with it."""
+        assert sender.stdout is not None
+        for line in sender.stdout:
+            try:
+                told = json.loads(line)
+            except ValueError:
+                continue
+            if "mlflow_run_id" in told:
+                self._ids = told
+                update_run(self.run.folder, mlflow_run_id=told["mlflow_run_id"], tracking_uri=told["uri"], url=self.url)
+                self._known.set()
+            elif "refused" in told:
+                log.warning("MLflow did not take %s (it is in %s)", told["refused"], self._journal.path)
+            elif "failed" in told:
+                self._warn(told["failed"])
+        self._known.set()
+
+    def _warn(self, reason: str) -> None:
+        """Once a run: the store fails, the training doesn't."""
+        if not self._warned:
+            log.warning("MLflow can't be reached now (%s): records wait in %s, training goes on", reason, self._journal.path)
+        self._warned = True
+
+    def _wait_for_sender(self) -> bool:
+        if self._sender is None:
+            return True
+        assert self._sender.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._sender.stdin.write(b"\n")  # a byte, since data workers may hold the pipe open beside us
+            self._sender.stdin.close()
+        try:
+            self._sender.wait(FINISH_S)
+        except subprocess.TimeoutExpired:
+            self._sender.kill()
+        except KeyboardInterrupt:
+            self._sender.kill()
+            raise
+        finally:
+            self._sender.wait()
+            self._listener.join(5)
+        done = is_sent(self.run.folder)
+        if not done:
+            log.warning("not everything is in MLflow: `recap-exp send run=%s` sends the rest", self.run.id)
+        return done
+
+
+def _cell(value: Any) -> Any:
+    """A table's cell as JSON and CSV take it: numpy's numbers become Python's, a missing one stays empty."""
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and math.isnan(value) else value

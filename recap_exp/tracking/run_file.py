@@ -1,0 +1,28 @@
+"""run.json in a run's folder: what the run is and where it stands. Threads and processes write it: under a lock, in one replacement."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+RUN = "run.json"
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """The fields of a run; {} where it has none yet."""
+    try:
+        return dict(json.loads((folder / RUN).read_text()))
+    except FileNotFoundError:
+        return {}
+
+
+def update_run(folder: Path, **fields: Any) -> None:
+    """Set these fields and leave the others as they are."""
+    with open(folder / f".{RUN}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        half = folder / f".{RUN}.{os.getpid()}"
+        half.write_text(json.dumps(read_run(folder) | fields, indent=2, default=str) + "\n")
+        half.replace(folder / RUN)

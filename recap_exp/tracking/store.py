@@ -1,0 +1,177 @@
+"""An MLflow store as the sender needs it: created once by whoever comes first, written through the client, without global state.
+
+Reached only in the sender's process and in commands: importing mlflow takes seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.utils.file_utils import local_file_uri_to_path
+from mlflow.utils.uri import is_local_uri
+
+from recap_exp.tracking.destination import artifacts_dir, database, is_server
+from recap_exp.tracking.links import link
+
+MAX_PARAM, MAX_TAG, MAX_NAME, MAX_DIGEST = 6000, 8000, 250, 36
+"""MLflow's limits, in characters."""
+OWN_ID = "recap.run"
+"""Tag that carries the run's own id: by it a run is found again that was created but not noted."""
+
+
+class Store:
+    """One MLflow store. Every method may be called again with the same values and changes nothing then."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        with _alone(uri):
+            if not is_server(uri):
+                _create_or_migrate(uri)
+            self.client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+            self.client.search_experiments(max_results=1)
+
+    def experiment(self, name: str) -> str:
+        """Id of the experiment of this name, created where there is none, restored where it was deleted."""
+        found = self.client.get_experiment_by_name(name)
+        if found is None:
+            folder = artifacts_dir(self.uri)
+            try:
+                # The kind spares the user the interface's question what kind of experiment this is.
+                return self.client.create_experiment(
+                    name, artifact_location=folder.as_uri() if folder else None, tags={"mlflow.experimentKind": "custom_model_development"}
+                )
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                found = self.client.get_experiment_by_name(name)
+        if found.lifecycle_stage == "deleted":
+            self.client.restore_experiment(found.experiment_id)
+        return found.experiment_id
+
+    def run(self, start: dict[str, Any], mlflow_run_id: str | None) -> Run:
+        """The run of this start record: the one known by id or by our own id, set running again; else a new one."""
+        if mlflow_run_id is None:
+            experiment = self.experiment(start["experiment"])
+            found = self.client.search_runs([experiment], filter_string=f"tags.`{OWN_ID}` = '{start['run']}'", max_results=1)
+            if not found:
+                tags = {OWN_ID: start["run"], **({"mlflow.note.content": start["notes"]} if start["notes"] else {}), **start["tags"]}
+                tags = {_name(k): _cut(str(v), MAX_TAG) for k, v in tags.items()}
+                return self.client.create_run(experiment, start_time=start["t"], tags=tags, run_name=start["name"])
+            mlflow_run_id = found[0].info.run_id
+        run = self.client.get_run(mlflow_run_id)
+        if run.info.status != "RUNNING":
+            self.client.update_run(mlflow_run_id, status="RUNNING")
+        return run
+
+    def batch(self, run_id: str, metrics: list[Metric], params: list[Param], tags: list[RunTag]) -> list[str]:
+        """All of it in one call; where MLflow refuses the content, one by one. Returns a line for each that it refused."""
+        try:
+            self.client.log_batch(run_id, metrics=metrics, params=params, tags=tags, synchronous=True)
+            return []
+        except MlflowException as error:
+            if not is_refusal(error):
+                raise
+        refused = []
+        for one in (*metrics, *params, *tags):
+            kind = {Metric: "metrics", Param: "params", RunTag: "tags"}[type(one)]
+            try:
+                self.client.log_batch(run_id, **{kind: [one]}, synchronous=True)
+            except MlflowException as error:
+                if not is_refusal(error):
+                    raise
+                refused.append(f"{kind[:-1]} {one.key}={one.value}: {str(error).splitlines()[0]}")
+        return refused
+
+    def dataset(self, run_id: str, record: dict[str, Any]) -> None:
+        """The data of one split, as MLflow shows it: name, digest, context, columns, size."""
+        schema = record["schema"]
+        if schema and all(isinstance(kind, str) for kind in schema.values()):
+            schema = {"mlflow_colspec": [{"name": name, "type": kind, "required": True} for name, kind in schema.items()]}
+        dataset = Dataset(
+            name=record["name"][:500],
+            digest=record["digest"].removeprefix("sha256:")[:MAX_DIGEST],
+            source_type="local",
+            source=json.dumps({"uri": record["source"]}),
+            schema=json.dumps(schema),
+            profile=json.dumps(record["profile"]),
+        )
+        self.client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", record["context"])])])
+
+    def artifact(self, run: Run, file: Path, path: str) -> None:
+        """A file or folder at `path` of the run's artifacts: linked where they lie on this disk, else uploaded."""
+        uri = run.info.artifact_uri
+        if is_local_uri(uri) and not is_server(self.uri):
+            link(file, Path(local_file_uri_to_path(uri)) / path)
+        elif file.is_dir():
+            self.client.log_artifacts(run.info.run_id, str(file), path)
+        else:
+            self.client.log_artifact(run.info.run_id, str(file), str(Path(path).parent) if "/" in path else None)
+
+    def end(self, run_id: str, status: str, at: int) -> None:
+        """The run is over since `at` (ms)."""
+        self.client.set_terminated(run_id, status=status, end_time=at)
+
+
+def metric(name: str, value: float, at: int, step: int) -> Metric:
+    """MLflow keeps one point for each name, time, step and value: a point sent twice is there once."""
+    return Metric(_name(name), value, at, step)
+
+
+def param(name: str, value: Any) -> Param:
+    """Cut to MLflow's limit, with a note."""
+    return Param(_name(name), _cut(str(value), MAX_PARAM))
+
+
+def tag(name: str, value: Any) -> RunTag:
+    """Cut to MLflow's limit, with a note."""
+    return RunTag(_name(name), _cut(str(value), MAX_TAG))
+
+
+def is_refusal(error: MlflowException) -> bool:
+    """Whether the store works and the content is what it won't take."""
+    return error.error_code in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")
+
+
+def _name(name: str) -> str:
+    """A name as MLflow takes it: other characters become _, and it can't be read as another path."""
+    parts = [p for p in re.sub(r"[^/\w.\- :]", "_", name).split("/") if p not in ("", ".", "..")]
+    return "/".join(parts)[:MAX_NAME] or "_"
+
+
+def _cut(text: str, limit: int) -> str:
+    note = f" ... [cut: {len(text)} characters, the whole is in records.jsonl]"
+    return text if len(text) <= limit else text[: limit - len(note)] + note
+
+
+def _create_or_migrate(uri: str) -> None:
+    """Tables of a new database, or those of an older MLflow brought up to date."""
+    from mlflow.store.db import utils as db
+
+    engine = db.create_sqlalchemy_engine_with_retry(uri)
+    if not db._all_tables_exist(engine):
+        db._initialize_tables(engine)
+    elif db._get_schema_version(engine) != db._get_latest_schema_revision():
+        db._upgrade_db(engine)
+    engine.dispose()
+
+
+@contextlib.contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """No other process of ours at this store's door: MLflow doesn't survive two that create one SQLite store."""
+    if not uri.startswith("sqlite:"):
+        yield
+        return
+    path = database(uri)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path.with_name(f".{path.name}.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
