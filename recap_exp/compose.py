@@ -13,11 +13,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 
-from recap_exp.checks import check
-from recap_exp.config import COMMANDS, CommandConfig
+from recap_exp.checks import check, check_scoring
+from recap_exp.config import COMMANDS, CommandConfig, ExperimentConfig
 from recap_exp.config_errors import explain_composition, explain_validation, one_line
 from recap_exp.errors import ConfigError, nearest
 from recap_exp.paths import conf_dir
+from recap_exp.scoring.config import ScoringConfig
 
 T = TypeVar("T")
 
@@ -50,7 +51,15 @@ def from_hydra(command: str, composed: DictConfig, overrides: Sequence[str]) -> 
     config = typed(COMMANDS[command], container)
     config.overrides = list(overrides)
     check(config)
+    if isinstance(config, ExperimentConfig):
+        for other in compared_scorings(config.scoring).values():
+            check_scoring(other, config.tasks)
     return config
+
+
+def compared_scorings(scoring: ScoringConfig) -> dict[str, ScoringConfig]:
+    """The weight sets that `scoring.compare` names."""
+    return {name: load_choice("scoring", name, ScoringConfig) for name in scoring.compare}
 
 
 def typed(cls: type[T], container: Any, where: str = "") -> T:

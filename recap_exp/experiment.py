@@ -1,0 +1,154 @@
+"""One run, top to bottom: prepare data, build, fit, evaluate, score, record."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from recap_exp.compose import compared_scorings
+from recap_exp.config import ExperimentConfig
+from recap_exp.data.assemble import Assembler, assembler
+from recap_exp.data.dataset import Dataset
+from recap_exp.data.loader import TrainStream, eval_batches, train_batches
+from recap_exp.data.prepare import prepare
+from recap_exp.data.schema import Schema
+from recap_exp.evaluation.evaluate import Evaluation, evaluate
+from recap_exp.model.calibration import rates_ratio
+from recap_exp.model.predict import predict
+from recap_exp.model.predictions import Predictions
+from recap_exp.model.ranker import Ranker, build_ranker, used_blocks
+from recap_exp.record import RunRecord, recording
+from recap_exp.runs import find_run, new_run
+from recap_exp.scoring.report import ScoreReport, report
+from recap_exp.training.checkpoint import Checkpoints, warm_start
+from recap_exp.training.loop import FitResult, fit
+from recap_exp.training.optimizer import build_optimizer
+from recap_exp.training.seeds import prepare_torch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a run leaves in memory; the rest is in its folder and in MLflow."""
+
+    run_id: str
+    folder: Path
+    metrics: dict[str, float]
+    objective: float
+    """The metric that the configuration's `metric` names: what a sweep optimises."""
+    url: str | None
+    """Where MLflow's UI shows the run."""
+
+
+def run(cfg: ExperimentConfig) -> Result:
+    """`recap-exp train`: everything from data to a recorded run. A run that fails is recorded as failed, with what it has."""
+    dataset = prepare(cfg.data, [task.label for task in cfg.tasks.values()])
+    folder = new_run("train", cfg.name)
+    with recording(cfg, folder, recipe=cfg.name) as record:
+        record.dataset(dataset)
+        device = prepare_torch(cfg.seed, cfg.trainer)
+        ranker = build_model(cfg, dataset.schema).to(device)
+        folder.schema.write_text(json.dumps(dataset.schema.to_json()))
+        fitted = train(cfg, dataset, ranker, record)
+        evaluations, scored = evaluate_partitions(cfg, dataset, ranker)
+        record.fitted(fitted)
+        record.evaluations(evaluations, fitted, logged=watched(cfg))
+        record.scores(score_partitions(cfg, scored))
+        record.model(ranker, dataset.schema, cfg)
+    return Result(
+        run_id=folder.id,
+        folder=folder.path,
+        metrics=record.metrics,
+        objective=record.metrics.get(cfg.metric, float("nan")),
+        url=record.tracker.url,
+    )
+
+
+def build_model(cfg: ExperimentConfig, schema: Schema | None = None) -> Ranker:
+    """A freshly initialised ranker of `cfg`; without `schema`, of the data that `cfg` names, which is made where it has to be."""
+    schema = schema or prepare(cfg.data, [task.label for task in cfg.tasks.values()]).schema
+    return build_ranker(cfg.model, schema, list(cfg.tasks))
+
+
+def train(cfg: ExperimentConfig, dataset: Dataset, ranker: Ranker, record: RunRecord) -> FitResult:
+    """Fits the ranker on split `train`; it ends with the weights of the best checkpoint, where a metric is watched."""
+    stream = TrainStream(
+        dataset=dataset,
+        split="train",
+        assembler=read_for(cfg, dataset, training=True),
+        batch_size=cfg.trainer.batch_size,
+        shuffle_rows=cfg.data.shuffle_rows,
+        seed=cfg.seed,
+    )
+    optimizer = build_optimizer(cfg.optimizer, ranker.parameter_groups())
+    if cfg.trainer.warm_start:
+        warm_start(weights_of(cfg.trainer.warm_start), ranker, optimizer)
+    return fit(
+        ranker,
+        train_batches(stream, cfg.data.workers),
+        optimizer,
+        cfg.trainer,
+        tasks=ranker.tasks,
+        pos_weights={name: task.pos_weight for name, task in cfg.tasks.items()},
+        tracker=record.tracker,
+        checkpoints=Checkpoints(record.folder.checkpoints, cfg.trainer.keep_checkpoints, extra={"run": record.folder.id}),
+        evaluate=lambda step: _metrics(evaluate_partitions(cfg, dataset, ranker, watched(cfg))[0]),
+    )
+
+
+def watched(cfg: ExperimentConfig) -> list[str]:
+    """The partitions that are evaluated during training."""
+    return [name for name, partition in cfg.evaluation.partitions.items() if partition.during_training]
+
+
+def weights_of(source: str) -> Path:
+    """What `trainer.warm_start` names: a checkpoint, a weights file, or a run, whose best checkpoint is meant."""
+    path = Path(source).expanduser()
+    return path if path.exists() else find_run(source).checkpoints
+
+
+def evaluate_partitions(
+    cfg: ExperimentConfig, dataset: Dataset, ranker: Ranker, names: list[str] | None = None
+) -> tuple[list[Evaluation], dict[str, Predictions]]:
+    """Metrics of the named partitions (None: all), and then also the predictions of those that are scored."""
+    evaluations, scored = [], {}
+    for name in cfg.evaluation.partitions if names is None else names:
+        partition = cfg.evaluation.partitions[name]
+        batches = eval_batches(dataset, partition.split, read_for(cfg, dataset), cfg.evaluation.batch_size, partition.steps)
+        chunks = predict(ranker, batches, rates_ratio(ranker.tasks, partition.rates))
+        if names is None and name in cfg.scoring.partitions:
+            scored[name] = Predictions.concatenate(list(chunks))
+            chunks = iter([scored[name]])
+        evaluations.append(evaluate(chunks, name, partition, strata=cfg.evaluation.strata))
+    return evaluations, scored
+
+
+def score_partitions(cfg: ExperimentConfig, scored: dict[str, Predictions]) -> list[ScoreReport]:
+    """One report a scored partition, in the order of the configuration."""
+    return [
+        report(
+            scored[name],
+            cfg.scoring,
+            partition=name,
+            task_list=cfg.tasks,
+            others=compared_scorings(cfg.scoring),
+            trained_on=cfg.evaluation.partitions[name].split == "train",
+        )
+        for name in cfg.scoring.partitions
+    ]
+
+
+def read_for(cfg: ExperimentConfig, dataset: Dataset, training: bool = False) -> Assembler:
+    """What is read of the data: blocks that the model uses and labels; in training sampling weights, else ids, extras and truths."""
+    return assembler(
+        dataset.schema,
+        cfg.tasks,
+        blocks=used_blocks(cfg.model, dataset.schema),
+        binarize=cfg.data.binarize,
+        rates=cfg.data.sampling_rates if training else None,
+        carry=not training,
+    )
+
+
+def _metrics(evaluations: list[Evaluation]) -> dict[str, float]:
+    return {name: value for evaluation in evaluations for name, value in evaluation.metrics.items()}

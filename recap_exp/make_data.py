@@ -1,0 +1,27 @@
+"""`recap-exp data`: makes a data set, or converts one."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from recap_exp.config import DataCommandConfig
+from recap_exp.data.convert import convert
+from recap_exp.data.dataset import Dataset
+from recap_exp.data.info import info
+from recap_exp.data.prepare import prepare
+from recap_exp.paths import data_path
+
+
+def make_data(cfg: DataCommandConfig) -> Dataset:
+    """The data set that `data` names, made where it has to be; with output.path written there in the wanted format.
+
+    Labels are carried over as they are: those of `data.labels`, or all that the source stores by itself.
+    """
+    dataset = prepare(cfg.data, cfg.data.labels)
+    if cfg.output.path is not None:
+        out = cfg.output
+        dataset = convert(dataset, data_path(cfg.output.path), out.format, out.layout, splits=out.splits, files=out.files)
+    Console().print(f"{dataset.name}: {dataset.folder}", soft_wrap=True)
+    if dataset.folder:
+        info(str(dataset.folder))
+    return dataset

@@ -1,0 +1,168 @@
+"""What is told of a run beside its numbers: its name, what it varies, its configuration, data and surroundings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from pydantic import TypeAdapter
+from rich.console import Console
+
+from recap_exp.compose import to_yaml
+from recap_exp.config import ExperimentConfig, ScoreConfig
+from recap_exp.data.dataset import Dataset
+from recap_exp.evaluation.evaluate import Evaluation
+from recap_exp.evaluation.figures import figures
+from recap_exp.evaluation.report import metrics_table
+from recap_exp.runs import RunFolder
+from recap_exp.scoring.report import ScoreReport
+from recap_exp.scoring.study import study_figure, study_words
+from recap_exp.tracking.environment import record_environment
+from recap_exp.tracking.open import open_tracker
+from recap_exp.tracking.tracker import RunInfo, Status, Tracker
+from recap_exp.training.loop import FitResult
+
+VARIED = (
+    "seed",
+    "data.name",
+    "model.name",
+    "model.sharing",
+    "optimizer.name",
+    "optimizer.backbone.rate",
+    "trainer.steps",
+    "trainer.batch_size",
+    "scoring.name",
+)
+"""What a recipe's user is likely to vary: the params by which two runs are told apart."""
+
+
+def run_name(recipe: str, overrides: Sequence[str]) -> str:
+    """What differs from the recipe's defaults, or the recipe's own name where nothing does."""
+    differs = [o for o in overrides if not o.startswith(("experiment=", "tracking", "hydra"))]
+    return " ".join(differs)[:120] or recipe
+
+
+def params(cfg: Any, also: Sequence[str] = ()) -> dict[str, Any]:
+    """Values by dotted key: what is likely to vary, what the overrides name, and the keys in `also`."""
+    plain = TypeAdapter(type(cfg)).dump_python(cfg, mode="json", warnings=False)
+    named = [o.lstrip("+~").split("=", 1)[0] for o in cfg.overrides]
+    return dict(_flat(plain, [*VARIED, *named, *also]))
+
+
+def _flat(plain: Mapping[str, Any], keys: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    for key in dict.fromkeys(keys):
+        value: Any = plain
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        if value is not None and not isinstance(value, Mapping):
+            yield key, value
+
+
+class RunRecord:
+    """Tells the tracker and the terminal what a run found."""
+
+    def __init__(self, tracker: Tracker, folder: RunFolder, console: Console) -> None:
+        self.tracker, self.folder, self.console = tracker, folder, console
+        self.metrics: dict[str, float] = {}
+
+    def dataset(self, dataset: Dataset) -> None:
+        """Every split of the data with its digest, rows and label rates."""
+        for split, part in dataset.splits.items():
+            self.tracker.dataset(
+                name=dataset.name,
+                digest=dataset.digest(split),
+                context=split,
+                source=str(dataset.folder or part.files[0]),
+                schema={name: f"{block.kind}[{block.use}]" for name, block in dataset.schema.blocks.items()},
+                profile={"rows": dataset.rows(split), "label_rates": dataset.label_rates(split)},
+            )
+
+    def fitted(self, fitted: FitResult) -> None:
+        """How training ended."""
+        found = {"train/steps": float(fitted.step), "perf/train_seconds": fitted.seconds}
+        if fitted.best_step is not None:
+            found["train/best_step"] = float(fitted.best_step)
+        self.metrics |= found
+        self.tracker.metrics(found)
+        if fitted.best_step is not None:
+            self.console.print(f"best checkpoint: step {fitted.best_step} of {fitted.step}" + (", restored" if fitted.restored else ""))
+
+    def evaluations(self, evaluations: Sequence[Evaluation], fitted: FitResult, logged: Sequence[str]) -> None:
+        """Metrics, tables and pictures of the trained ranker on every partition; in the terminal one table each.
+
+        Partitions in `logged` have curves by step already. A restored checkpoint is no point of theirs: it stands one step behind the last.
+        """
+        for evaluation in evaluations:
+            self.metrics |= evaluation.metrics
+            if fitted.restored or evaluation.partition not in logged:
+                self.tracker.metrics(evaluation.metrics, fitted.step + fitted.restored)
+            self.tracker.table(evaluation.table(), f"evaluation/{evaluation.partition}.json")
+            if strata := evaluation.strata_table():
+                self.tracker.table(strata, f"evaluation/{evaluation.partition}_strata.json")
+            for path, figure in figures(evaluation).items():
+                self.tracker.figure(figure, path)
+            self.console.print(metrics_table(evaluation))
+
+    def scores(self, reports: Sequence[ScoreReport]) -> None:
+        """Score metrics, tables, pictures and every candidate of each scored partition, and in words what follows from them."""
+        for report in reports:
+            self.tracker.metrics(report.metrics)
+            self.metrics |= report.metrics
+            for path, table in report.tables.items():
+                self.tracker.table(table, path)
+            for path, figure in report.figures.items():
+                self.tracker.figure(figure, path)
+            self.tracker.artifact(report.write(self.folder.path / report.stage), report.stage)
+            self.tracker.text("".join(f"{line}\n" for line in report.lines), f"{report.stage}/formulas.txt")
+            for line in report.lines:
+                self.console.print(line, highlight=False, markup=False)
+            self.console.print(report.table())
+            for note in report.notes:
+                self.console.print(f"  {note}", style="dim", highlight=False)
+        if words := study_words(reports):
+            self.tracker.text(words + "\n", "score/words.txt")
+            self.console.print(words, highlight=False)
+        if len(reports) > 1 and (figure := study_figure(reports)):
+            self.tracker.figure(figure, "score/groups.png")
+
+    def close(self) -> None:
+        """The last lines in the terminal: where everything is."""
+        self.console.print(f"run {self.folder.id}: {self.folder.path}", soft_wrap=True)
+        if self.tracker.url:
+            self.console.print(f"see it in MLflow: recap-exp ui, then {self.tracker.url}", soft_wrap=True)
+
+
+@contextmanager
+def recording(
+    cfg: ExperimentConfig | ScoreConfig, folder: RunFolder, recipe: str, tags: Mapping[str, str] | None = None
+) -> Iterator[RunRecord]:
+    """A record of the run in `folder`, closed with the status that the block ends in: FINISHED, FAILED, or KILLED by Ctrl-C."""
+    tracking = cfg.tracking
+    folder.config.write_text(to_yaml(cfg))
+    info = RunInfo(
+        id=folder.id,
+        folder=folder.path,
+        experiment=tracking.experiment or recipe,
+        name=tracking.run_name or run_name(recipe, cfg.overrides),
+        tags={**(tags or {}), **tracking.tags},
+        notes=tracking.notes,
+    )
+    tracker = open_tracker(tracking, info)
+    record = RunRecord(tracker, folder, Console())
+    status: Status = "FAILED"
+    try:
+        tracker.params(params(cfg, tracking.params))
+        tracker.artifact(folder.config)
+        tracker.text("".join(f"{o}\n" for o in cfg.overrides), "overrides.txt")
+        record_environment(tracker)
+        yield record
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        folder.note(status=status)
+        tracker.finish(status)
+        if status == "FINISHED":
+            record.close()

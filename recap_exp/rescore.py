@@ -1,0 +1,58 @@
+"""`recap-exp score`: a finished run scored anew, on its own or any other data, without training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from recap_exp.checks import check_scoring
+from recap_exp.compose import compared_scorings
+from recap_exp.config import ScoreConfig
+from recap_exp.data.prepare import prepare
+from recap_exp.errors import ConfigError, nearest
+from recap_exp.finished import load_run
+from recap_exp.model.predictions import Predictions
+from recap_exp.record import recording
+from recap_exp.runs import new_run
+from recap_exp.scoring.report import ScoreReport, report
+
+
+def rescore(cfg: ScoreConfig) -> list[ScoreReport]:
+    """Scores the chosen splits, and records that as a child of the run in MLflow."""
+    run = load_run(cfg.run)
+    trained = run.config
+    scoring = cfg.scoring or trained.scoring
+    check_scoring(scoring, trained.tasks)
+    others = compared_scorings(scoring)
+    for other in others.values():
+        check_scoring(other, trained.tasks)
+    data = cfg.data or trained.data
+    dataset = prepare(data, [t.label for t in trained.tasks.values()], require_labels=False)
+
+    if cfg.splits is not None:
+        splits = {name: name for name in cfg.splits}
+    elif cfg.data is None:
+        splits = {name: trained.evaluation.partitions[name].split for name in trained.scoring.partitions}
+    else:
+        splits = {name: name for name in dataset.splits}
+    for split in splits.values():
+        if split not in dataset.splits:
+            raise ConfigError(
+                f"splits: '{split}' is no split of data '{dataset.name}': {', '.join(dataset.splits)}{nearest(split, dataset.splits)}"
+            )
+    scoring = replace(scoring, partitions=list(splits))
+
+    card = run.folder.card
+    tags = {"recap.scored_run": run.folder.id, **({"mlflow.parentRunId": card["mlflow_run_id"]} if card.get("mlflow_run_id") else {})}
+    folder = new_run("score", trained.name)
+    with recording(cfg, folder, recipe=trained.name, tags=tags) as record:
+        record.dataset(dataset)
+        ranker = run.ranker(cfg.checkpoint)
+        reports = []
+        for name, split in splits.items():
+            partition = trained.evaluation.partitions.get(name)
+            rates = partition.rates if partition and cfg.data is None else {}
+            predictions = Predictions.concatenate(list(run.predict(ranker, dataset, split, rates, cfg.batch_size)))
+            own_rows = cfg.data is None and split == "train"
+            reports.append(report(predictions, scoring, partition=name, task_list=trained.tasks, others=others, trained_on=own_rows))
+        record.scores(reports)
+    return reports

@@ -1,0 +1,138 @@
+"""Configurations: every choice composes, every mistake is one line that names key, value, what is allowed and the nearest spelling."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from recap_exp.checks import check
+from recap_exp.compose import compose, from_yaml, to_yaml
+from recap_exp.config import ExperimentConfig
+from recap_exp.errors import ConfigError
+from recap_exp.paths import conf_dir
+
+GROUPS = ("data", "tasks", "model", "optimizer", "trainer", "evaluation", "scoring", "tracking")
+RECIPES = sorted(p.stem for p in (conf_dir() / "experiment").glob("*.yaml"))
+
+# Choices that only fit together with others.
+COMPANIONS = {
+    ("data", "deskdrop"): ["experiment=deskdrop"],
+    ("data", "deskdrop_mtl"): ["tasks=deskdrop", "scoring=deskdrop"],
+    ("tasks", "deskdrop"): ["experiment=deskdrop"],
+    ("scoring", "deskdrop"): ["experiment=deskdrop"],
+    ("data", "halves"): ["experiment=fork_study"],
+    ("evaluation", "fork"): ["experiment=fork_study"],
+    ("data", "dataset"): ["data.source.path=somewhere"],
+    ("evaluation", "original"): ["scoring.partitions=[val]"],
+}
+
+
+@pytest.mark.parametrize(("group", "name"), [(g, p.stem) for g in GROUPS for p in sorted((conf_dir() / g).glob("*.yaml"))])
+def test_every_choice_composes(group, name):
+    cfg = compose("train", [*COMPANIONS.get((group, name), []), f"{group}={name}"])
+    assert isinstance(cfg, ExperimentConfig)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_composes_and_is_named_as_its_file(recipe):
+    assert compose("train", [f"experiment={recipe}"]).name == recipe
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_begins_with_question_command_and_figures(recipe):
+    lines = (conf_dir() / "experiment" / f"{recipe}.yaml").read_text().splitlines()
+    assert lines[0] == "# @package _global_"
+    assert lines[1].startswith("# Question")
+    assert any(line.startswith("# Run ") and f"experiment={recipe}" in line for line in lines)
+    assert any(line.startswith("# Expect") for line in lines)
+
+
+def _missing_keys(config, plain, path=""):
+    for field in dataclasses.fields(config):
+        if field.name == "overrides":
+            continue
+        key = f"{path}{field.name}"
+        if field.name not in plain:
+            yield key
+        elif dataclasses.is_dataclass(value := getattr(config, field.name)):
+            yield from _missing_keys(value, plain[field.name], f"{key}.")
+
+
+def test_the_composed_yaml_shows_every_key():
+    from recap_exp.compose import compose_untyped, from_hydra
+
+    composed = compose_untyped("train", [])
+    cfg = from_hydra("train", composed, [])
+    assert list(_missing_keys(cfg, OmegaConf.to_container(composed, resolve=True))) == []
+
+
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("trainer.stps=3", ["'trainer.stps'", "batch_size", "did you mean 'steps'"]),
+        ("trainer.steps=abc", ["trainer.steps='abc'", "an integer"]),
+        ("trainer.steps=1.5", ["trainer.steps=1.5", "an integer"]),
+        ("trainer.steps=0", ["steps", "0", "at least 1"]),
+        ("trainer.batch_size=1", ["batch_size", "1", "at least 2"]),
+        ("trainer.precision=fp8", ["trainer.precision='fp8'", "fp32", "bf16"]),
+        ("model=maskent_serial", ["model=maskent_serial", "masknet_parallel", "did you mean 'masknet_serial'"]),
+        ("modle=mlp", ["'modle'", "did you mean 'model'"]),
+        ("model.sharing=share_some", ["model.sharing='share_some'", "share_none", "did you mean"]),
+        ("model.tower.layers=[64,2]", ["model.tower.layers", "last layer must be 1"]),
+        ("model.backbone=null", ["model.backbone", "share_none"]),
+        ("model.blocks=[contnuous]", ["contnuous"]),
+        ("tasks.is_favorited.label=recap.engagement.is_faved", ["tasks.is_favorited.label", "is_faved", "did you mean 'recap.engagement.is_favorited'"]),
+        ("tasks.is_favorited.label=recap.engagement.is_replied", ["tasks.is_replied", "same label column"]),
+        ("~optimizer.tower", ["optimizer.tower"]),
+        ("optimizer.tower=null", ["'is_favorited' has no learning rate", "optimizer.towers.is_favorited"]),
+        ("+optimizer.towers.is_favorite={kind: constant, rate: 1e-3}", ["is_favorite", "did you mean 'is_favorited'"]),
+        ("scoring.engagements.fav.task=is_favorite", ["scoring.engagements.fav.task='is_favorite'", "did you mean 'is_favorited'"]),
+        ("~scoring.engagements.fav", ["'is_favorited' has no weight"]),
+        ("evaluation.partitions.val.split=vall", ["evaluation.partitions.val.split='vall'", "did you mean 'val'"]),
+        ("scoring.partitions=[tset]", ["scoring.partitions='tset'", "did you mean 'test'"]),
+        ("data.source.rows.train=10", ["data.source.rows.train=10", "trainer.batch_size"]),
+        ("data.source.kind=plantd", ["data.source.kind='plantd'", "did you mean 'planted'"]),
+        ("tracking.uri=file:///tmp/x", ["tracking.uri", "file:///tmp/x"]),
+        ("seed", ["'seed' is no override"]),
+        ("experiment=deskdorp", ["experiment=deskdorp", "did you mean 'deskdrop'"]),
+    ],
+)
+def test_a_mistake_is_one_line_that_teaches(override, parts):
+    with pytest.raises(ConfigError) as caught:
+        compose("train", [override])
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in parts:
+        assert part in message
+
+
+def test_an_unknown_command_names_the_nearest():
+    with pytest.raises(ConfigError, match="did you mean 'train'"):
+        compose("trian", [])
+
+
+def test_composing_imports_neither_torch_nor_mlflow():
+    code = "import sys; from recap_exp.compose import compose; compose('train', []); print([m for m in ('torch','mlflow','pandas') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_stored_configuration_reads_back_equal(tmp_path: Path):
+    cfg = compose("train", ["model=masknet_serial", "seed=7"])
+    file = tmp_path / "config.yaml"
+    file.write_text(to_yaml(cfg))
+    again = from_yaml(ExperimentConfig, file)
+    check(again)
+    assert again == cfg
+
+
+def test_a_stored_configuration_is_data(tmp_path: Path):
+    file = tmp_path / "config.yaml"
+    file.write_text("name: !!python/object/apply:os.system ['true']\n")
+    with pytest.raises(Exception, match="could not determine a constructor"):
+        from_yaml(ExperimentConfig, file)
