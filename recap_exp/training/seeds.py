@@ -1,0 +1,90 @@
+"""Where chance and the machine come in: device, threads, determinism, and the states of the random generators."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from recap_exp.errors import ConfigError
+from recap_exp.training.config import TrainerConfig
+
+
+def choose_device(cfg: TrainerConfig) -> torch.device:
+    """cfg.device; where it says auto, cuda if there is one. Changes nothing.
+
+    Raises:
+        ConfigError: cuda is asked for and absent, or fp16 without it.
+    """
+    here = torch.cuda.is_available()
+    if cfg.device == "cuda" and not here:
+        raise ConfigError("trainer.device=cuda: torch sees no CUDA device here; use auto or cpu")
+    if cfg.precision == "fp16" and (cfg.device == "cpu" or not here):
+        raise ConfigError("trainer.precision=fp16: needs a CUDA device, and the CPU computes; use fp32 or bf16")
+    return torch.device("cuda" if here and cfg.device != "cpu" else "cpu")
+
+
+def prepare_torch(seed: int, cfg: TrainerConfig) -> torch.device:
+    """The device to compute on, once the whole process is seeded and set up as `cfg` says. Call it before anything computes."""
+    device = choose_device(cfg)
+    if cfg.threads is not None:
+        torch.set_num_threads(cfg.threads)
+    if cfg.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with workspaces of fixed size
+        torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(cfg.deterministic)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs time; nothing here reads unwritten memory
+    seed_everything(seed)
+    return device
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds Python, NumPy and torch, on every device."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def capture() -> dict[str, Any]:
+    """The states of all global random generators, ready for JSON."""
+    kind, words, *rest = np.random.get_state(legacy=True)
+    return {
+        "python": random.getstate(),
+        "numpy": [kind, words.tolist(), *rest],  # type: ignore[union-attr]
+        "torch": _hex(torch.get_rng_state()),
+        "cuda": [_hex(state) for state in torch.cuda.get_rng_state_all()] if torch.cuda.is_available() else [],
+    }
+
+
+def restore(state: dict[str, Any]) -> None:
+    """Puts all global generators back to where `capture` found them. GPUs that are not here any more are left out."""
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(words), gauss))
+    kind, words, *rest = state["numpy"]
+    np.random.set_state((kind, np.array(words, dtype=np.uint32), *rest))
+    torch.set_rng_state(_bytes(state["torch"]))
+    for device, cuda in zip(range(torch.cuda.device_count()), state["cuda"], strict=False):
+        torch.cuda.set_rng_state(_bytes(cuda), device)
+
+
+@contextmanager
+def untouched() -> Iterator[None]:
+    """What is drawn inside leaves no trace outside: how often a run is evaluated does not change how it trains."""
+    state = capture()
+    try:
+        yield
+    finally:
+        restore(state)
+
+
+def _hex(state: torch.Tensor) -> str:
+    return bytes(state.numpy()).hex()
+
+
+def _bytes(state: str) -> torch.Tensor:
+    return torch.frombuffer(bytearray.fromhex(state), dtype=torch.uint8)
