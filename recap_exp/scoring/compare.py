@@ -11,7 +11,7 @@ from scipy import stats
 
 from recap_exp.model.predictions import Predictions
 from recap_exp.scoring.config import ScoringConfig
-from recap_exp.scoring.score import Scores, score_predictions
+from recap_exp.scoring.score import Scores, chosen_probabilities, score_probabilities
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class Comparison:
 
     def movers(self, other: str, names: Mapping[str, np.ndarray], count: int = 10) -> dict[str, list[object]]:
         """The `count` candidates whose place changes most from the base to `other`: row, names, both places, places won (+) or lost."""
-        before_N, after_N = self.scores[self.base].rank(), self.scores[other].rank()
+        before_N, after_N = self.scores[self.base].rank, self.scores[other].rank
         up_N = before_N - after_N
         rows = np.argsort(-np.abs(up_N), kind="stable")[:count]
         columns: dict[str, list[object]] = {"row": rows.tolist(), **{k: v[rows].tolist() for k, v in names.items()}}
@@ -64,14 +64,18 @@ class Comparison:
 
 
 def compare(predictions: Predictions, scorings: Mapping[str, ScoringConfig]) -> Comparison:
-    """Every weight set of `scorings` applied to the same predictions, and every two of them compared; the first is the base."""
-    return compare_scores({name: score_predictions(predictions, cfg) for name, cfg in scorings.items()})
+    """Every weight set of `scorings` applied to the same probabilities, those that the first one chooses, and every two of them compared.
+
+    The first is the base. So only weights differ, whatever the others say of raw and calibrated.
+    """
+    probs_NT = chosen_probabilities(predictions, next(iter(scorings.values())))
+    return compare_scores({name: score_probabilities(probs_NT, predictions.tasks, cfg) for name, cfg in scorings.items()})
 
 
 def compare_scores(scores: Mapping[str, Scores]) -> Comparison:
     """As `compare`, of scores that exist."""
     names = list(scores)
-    orders = {name: scores[name].order() for name in names}
+    orders = {name: scores[name].order for name in names}
     pairs = {}
     for i, a in enumerate(names):
         for b in names[i + 1 :]:

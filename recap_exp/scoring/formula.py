@@ -24,7 +24,7 @@ def formula_lines(
         shown = "  ".join(f"{task} {probs_NT[row, i]:.6g}" for i, task in enumerate(tasks))
         terms = zip((t.weight for t in weights.terms), (float(probs_NT[row, c]) for c in columns), strict=True)
         formula = " ".join(_term(weight, prob, first=k == 0) for k, (weight, prob) in enumerate(terms))
-        mapped = f" -> {scores.score_N[row]:.6g}" if weights.positive_mapping else ""
+        mapped = f", mapped {scores.score_N[row]:.6g}" if weights.positive_mapping else ""
         lines += [f"candidate {row}{called}: {shown}", f"  score = {formula} = {scores.sum_N[row]:.6g}{mapped}"]
     return lines
 

@@ -1,4 +1,4 @@
-"""Pictures of scores. Figures are made without pyplot, so that runs share nothing; colours are Okabe and Ito's, for colour-blind eyes too."""
+"""Pictures of scores. Figures are made without pyplot, so that runs share nothing; colours are Okabe and Ito's, colour-blind safe."""
 
 from __future__ import annotations
 
@@ -48,11 +48,9 @@ def distribution(sum_N: np.ndarray, groups: Groups | None, title: str) -> Figure
     grid = np.linspace(edges[0], edges[-1], 256)
     sampled = False
     for (label, values), colour in zip(parts.items(), (BLUE, ORANGE), strict=False):
-        # weights, not density=True: candidates beyond the axis keep their share of the area
-        share = np.full(len(values), 1 / (len(values) * (edges[1] - edges[0])))
-        ax.hist(
-            values, edges.tolist(), weights=share, color=colour, alpha=0.35, label=f"{label} ({len(values):,}, mean {values.mean():.4g})"
-        )
+        # divided by all candidates, not density=True: those beyond the axis keep their share of the area
+        height = np.histogram(values, edges)[0] / (len(values) * (edges[1] - edges[0]))
+        ax.stairs(height, edges, fill=True, color=colour, alpha=0.35, label=f"{label} ({len(values):,}, mean {values.mean():.4g})")
         ax.axvline(values.mean(), color=colour, linestyle=":", linewidth=1)
         rows = sample_rows(len(values))
         sampled |= len(rows) < len(values)
@@ -69,8 +67,7 @@ def distribution(sum_N: np.ndarray, groups: Groups | None, title: str) -> Figure
 def contributions(scores: Scores, title: str) -> Figure:
     """Mean contribution of each engagement, with its sign, and its share of the mean absolute contribution."""
     terms = scores.weights.terms
-    mean_E = scores.contributions_NE.mean(axis=0)
-    share_E = np.abs(mean_E) / (np.abs(mean_E).sum() or 1.0)
+    mean_E, share_E = scores.mean_E, scores.share_E
     colours = [BLUE if m >= 0 else ORANGE for m in mean_E]
     y = np.arange(len(terms))[::-1]
     fig = new_figure(9.0, 1.6 + 0.32 * len(terms))
@@ -113,7 +110,7 @@ def rankings(a: Scores, b: Scores, names: Sequence[str], title: str) -> Figure:
     fig = new_figure(5.6, 5.2)
     ax = fig.add_subplot()
     ax.plot([1, len(a)], [1, len(a)], color=GREY, linewidth=0.8)
-    ax.scatter(a.rank()[rows], b.rank()[rows], s=6, alpha=0.4, color=BLUE, linewidths=0, rasterized=True)
+    ax.scatter(a.rank[rows], b.rank[rows], s=6, alpha=0.4, color=BLUE, linewidths=0, rasterized=True)
     tidy(
         ax,
         title,

@@ -12,12 +12,13 @@ import numpy as np
 from recap_exp.errors import DataError
 from recap_exp.model.predictions import Predictions
 from recap_exp.scoring import plots
-from recap_exp.scoring.compare import Comparison, compare_scores
+from recap_exp.scoring.compare import Comparison, compare
 from recap_exp.scoring.config import ScoringConfig
 from recap_exp.scoring.difference import Difference, compare_groups
 from recap_exp.scoring.formula import formula_lines
 from recap_exp.scoring.groups import Groups, assign
-from recap_exp.scoring.score import Scores, chosen_probabilities, score_predictions
+from recap_exp.scoring.score import Scores, chosen_probabilities
+from recap_exp.scoring.tables import candidate_table, small_tables
 from recap_exp.scoring.words import difference_words
 from recap_exp.tasks import Tasks
 
@@ -44,8 +45,8 @@ class ScoreReport:
     groups: Groups | None
     difference: Difference | None
     """None where there are no groups, or one has fewer than 2 candidates."""
-    comparison: Comparison | None
-    """None where no other weight sets are named."""
+    comparison: Comparison
+    """This weight set, and the others it is compared with."""
     metrics: dict[str, float]
     figures: dict[str, Figure]
     """By artifact path (.png)."""
@@ -74,19 +75,18 @@ class ScoreReport:
         """The terminal's table: one row an engagement, the score beneath."""
         from rich.table import Table
 
-        mean_E = self.scores.contributions_NE.mean(axis=0)
-        share_E = _share(mean_E)
         table = Table(
             title=f"score of {self.partition}: {self.scores.weights.scoring}, {self.probabilities} probabilities", show_footer=True
         )
         std = self.metrics[f"{self.stage}/std"]
         table.add_column("engagement", footer="score")
-        table.add_column("task")
         table.add_column("weight", justify="right")
+        table.add_column("mean probability", justify="right")
         table.add_column("mean contribution", justify="right", footer=f"{self.scores.sum_N.mean():.4g} ± {std:.4g}")
         table.add_column("share", justify="right")
-        for term, mean, share in zip(self.scores.weights.terms, mean_E, share_E, strict=True):
-            table.add_row(term.name, term.task, f"{term.weight:.4g}", f"{mean:.4g}", f"{share:.1%}")
+        for term, mean, share in zip(self.scores.weights.terms, self.scores.mean_E, self.scores.share_E, strict=True):
+            prob = f"{self.candidates[f'probability/{term.task}'].mean(dtype=np.float64):.4g}"
+            table.add_row(term.name, f"{term.weight:.4g}", prob, f"{mean:.4g}", f"{share:.1%}")
         return table
 
 
@@ -110,10 +110,10 @@ def report(
         raise DataError(f"partition '{partition}' has no candidates to score")
     stage = stage or cfg.stage(partition)
     probs_NT = chosen_probabilities(predictions, cfg)
-    scores = score_predictions(predictions, cfg)
+    comparison = compare(predictions, {cfg.name: cfg, **(others or {})})
+    scores = comparison.scores[cfg.name]
     groups = assign(predictions, cfg.groups)
     difference, words = _difference(scores, groups, cfg, partition, trained_on=trained_on)
-    comparison = compare_scores({cfg.name: scores} | {n: score_predictions(predictions, c) for n, c in others.items()}) if others else None
     names = dict(predictions.ids)
     if groups:
         names["group"] = np.array([*groups.labels, ""], dtype=object)[groups.member_N]
@@ -128,8 +128,8 @@ def report(
         comparison=comparison,
         metrics=_metrics(stage, scores, difference, comparison),
         figures=_figures(stage, partition, scores, groups, comparison),
-        tables=_tables(stage, scores, names, difference, comparison),
-        candidates=_candidates(scores, names, probs_NT, predictions.tasks),
+        tables=small_tables(stage, scores, names, difference, comparison),
+        candidates=candidate_table(scores, names, probs_NT, predictions.tasks),
         lines=formula_lines(scores, probs_NT, predictions.tasks, cfg.show, names),
         notes=_notes(scores, cfg, task_list),
         words=words,
@@ -150,81 +150,38 @@ def _difference(
     return difference, difference_words(difference, groups, partition, trained_on=trained_on)
 
 
-def _share(mean_E: np.ndarray) -> np.ndarray:
-    return np.abs(mean_E) / (np.abs(mean_E).sum() or 1.0)
-
-
-def _metrics(stage: str, scores: Scores, difference: Difference | None, comparison: Comparison | None) -> dict[str, float]:
-    mean_E = scores.contributions_NE.mean(axis=0)
+def _metrics(stage: str, scores: Scores, difference: Difference | None, comparison: Comparison) -> dict[str, float]:
     out = {
         "mean": float(scores.sum_N.mean()),
         "std": float(scores.sum_N.std(ddof=1)) if len(scores) > 1 else 0.0,
         "mean_mapped": float(scores.score_N.mean()),
         "negative_share": float((scores.sum_N < 0).mean()),
-        **{f"contribution/{t.name}": float(m) for t, m in zip(scores.weights.terms, mean_E, strict=True)},
-        **{f"share/{t.name}": float(s) for t, s in zip(scores.weights.terms, _share(mean_E), strict=True)},
     }
+    for name, values_E in (("contribution", scores.mean_E), ("share", scores.share_E)):
+        for term, value in zip(scores.weights.terms, values_E, strict=True):
+            out[f"{name}/{term.task}"] = out.get(f"{name}/{term.task}", 0.0) + float(value)
     if difference:
         flat = difference.flat()
         out |= {name: flat[name] for base in METRICS for name in (base, f"{base}_low", f"{base}_high") if name in flat}
         out |= {f"auc_between_groups{end}": flat[f"auc{end}"] for end in ("", "_low", "_high")}
-    for other, pair in (comparison.with_base() if comparison else {}).items():
+    for other, pair in comparison.with_base().items():
         out |= {f"spearman/{other}": pair.spearman, f"kendall/{other}": pair.kendall}
         out |= {f"{depth}_overlap/{other}": value for depth, value in pair.overlap.items()}
     return {f"{stage}/{name}": value for name, value in out.items()}
 
 
-def _figures(stage: str, partition: str, scores: Scores, groups: Groups | None, comparison: Comparison | None) -> dict[str, Figure]:
+def _figures(stage: str, partition: str, scores: Scores, groups: Groups | None, comparison: Comparison) -> dict[str, Figure]:
     title = f"{partition}: {scores.weights.scoring}"
     figures = {
         "distribution": plots.distribution(scores.sum_N, groups, title),
         "contributions": plots.contributions(scores, title),
         "by_rank": plots.by_rank(scores, title),
     }
-    for other, pair in (comparison.with_base() if comparison else {}).items():
+    for other, pair in comparison.with_base().items():
         names = (scores.weights.scoring, other)
         heading = f"{partition}: Spearman {pair.spearman:.3f}, Kendall {pair.kendall:.3f}"
-        figures[f"ranking_{other}"] = plots.rankings(scores, comparison.scores[other], names, heading)  # type: ignore[union-attr]
+        figures[f"ranking_{other}"] = plots.rankings(scores, comparison.scores[other], names, heading)
     return {f"{stage}/{name}.png": figure for name, figure in figures.items()}
-
-
-def _tables(
-    stage: str, scores: Scores, names: dict[str, np.ndarray], difference: Difference | None, comparison: Comparison | None
-) -> dict[str, dict[str, list[Any]]]:
-    mean_E = scores.contributions_NE.mean(axis=0)
-    terms = scores.weights.terms
-    tables: dict[str, dict[str, list[Any]]] = {
-        "engagements": {
-            "engagement": [t.name for t in terms],
-            "task": [t.task for t in terms],
-            "weight": [t.weight for t in terms],
-            "mean_contribution": mean_E.tolist(),
-            "share": _share(mean_E).tolist(),
-        },
-        "top": _top(scores, names),
-    }
-    if difference:
-        tables["group_test"] = {"quantity": list(flat := difference.flat()), "value": list(flat.values())}
-    if comparison:
-        tables["weight_sets"] = comparison.table()
-        for other in comparison.with_base():
-            tables[f"movers_{other}"] = comparison.movers(other, names)
-    return {f"{stage}/{name}.csv": columns for name, columns in tables.items()}
-
-
-def _top(scores: Scores, names: dict[str, np.ndarray], count: int = 100) -> dict[str, list[Any]]:
-    """The best candidates with each engagement's contribution."""
-    rows = scores.order()[:count]
-    columns = {"rank": list(range(1, len(rows) + 1)), "row": rows.tolist(), **{k: v[rows].tolist() for k, v in names.items()}}
-    columns |= {t.name: scores.contributions_NE[rows, e].tolist() for e, t in enumerate(scores.weights.terms)}
-    return columns | {"sum": scores.sum_N[rows].tolist(), "score": scores.score_N[rows].tolist()}
-
-
-def _candidates(scores: Scores, names: dict[str, np.ndarray], probs_NT: np.ndarray, tasks: tuple[str, ...]) -> dict[str, np.ndarray]:
-    columns = {"row": np.arange(len(scores)), **names}
-    columns |= {f"probability/{task}": probs_NT[:, i] for i, task in enumerate(tasks)}
-    columns |= {f"contribution/{t.name}": scores.contributions_NE[:, e] for e, t in enumerate(scores.weights.terms)}
-    return columns | {"sum": scores.sum_N, "score": scores.score_N, "rank": scores.rank()}
 
 
 def _notes(scores: Scores, cfg: ScoringConfig, task_list: Tasks | None) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -31,14 +32,26 @@ class Scores:
     def __len__(self) -> int:
         return len(self.sum_N)
 
+    @cached_property
+    def mean_E(self) -> np.ndarray:
+        """Mean contribution of each term, with its sign."""
+        return self.contributions_NE.mean(axis=0)
+
+    @cached_property
+    def share_E(self) -> np.ndarray:
+        """Each term's share of the mean contributions, signs apart; all 0 where nothing contributes."""
+        return np.abs(self.mean_E) / (np.abs(self.mean_E).sum() or 1.0)
+
+    @cached_property
     def order(self) -> np.ndarray:
         """Rows from the best to the worst; equal scores stay in the order of the data."""
         return np.argsort(-self.sum_N, kind="stable")
 
+    @cached_property
     def rank(self) -> np.ndarray:
         """Place of each row, 1 = best."""
         rank_N = np.empty(len(self), dtype=np.int64)
-        rank_N[self.order()] = np.arange(1, len(self) + 1)
+        rank_N[self.order] = np.arange(1, len(self) + 1)
         return rank_N
 
 
@@ -79,5 +92,9 @@ def chosen_probabilities(predictions: Predictions, cfg: ScoringConfig) -> np.nda
 
 def score_predictions(predictions: Predictions, cfg: ScoringConfig) -> Scores:
     """Weights resolved against the predictions' tasks (equal_share: set by these very predictions), then `score`."""
-    probs_NT = chosen_probabilities(predictions, cfg)
-    return score(probs_NT, predictions.tasks, resolve(cfg, predictions.tasks, probs_NT))
+    return score_probabilities(chosen_probabilities(predictions, cfg), predictions.tasks, cfg)
+
+
+def score_probabilities(probs_NT: np.ndarray, tasks: Sequence[str], cfg: ScoringConfig) -> Scores:
+    """As `score_predictions`, of probabilities chosen already."""
+    return score(probs_NT, tasks, resolve(cfg, tasks, probs_NT))

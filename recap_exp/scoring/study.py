@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def study_words(reports: Sequence[ScoreReport]) -> str:
     """Every report's own words, then what trained and new rows say together: one paragraph a line; empty where no groups are compared.
 
-    Whether a difference is larger on trained than on new rows is tested itself (z of the two AUCs): that one test is significant and the other
-    is not, shows nothing.
+    Whether a difference is larger on trained than on new rows is tested itself (z of the two AUCs): that one test is significant
+    and the other isn't, shows nothing.
     """
     lines = [r.words for r in reports if r.words]
     trained, new = [r for r in reports if r.difference and r.trained_on], [r for r in reports if r.difference and not r.trained_on]
@@ -40,24 +40,25 @@ def _together(trained: ScoreReport, new: ScoreReport) -> str:
     assert t is not None and n is not None
     gap, p = auc_gap(t, n)
     head = (
-        f"{trained.partition} (trained on) and {new.partition} (new) together: AUC between the groups {t.auc.value:.3f} and {n.auc.value:.3f}, "
-        f"a gap of {gap:+.3f}{'' if math.isnan(p) else f', p = {p:.2g}'}."
+        f"{trained.partition} (trained on) and {new.partition} (new) together: AUC between the groups "
+        f"{t.auc.value:.3f} and {n.auc.value:.3f}, gap {gap:+.3f}{'' if math.isnan(p) else f' (p = {p:.2g})'}."
     )
     labels_only = trained.groups is not None and trained.groups.labels_only
     if p < LEVEL and abs(t.auc.value - 0.5) > abs(n.auc.value - 0.5):
-        return f"{head} The ranker separates the groups better on rows whose labels it has seen: it memorised labels, and that part doesn't carry over."
-    if t.significant and n.significant and t.difference.value * n.difference.value > 0:
+        tail = "The score tells the groups apart better on rows whose labels the ranker has seen: memorised labels, which don't carry over."
+    elif t.significant and n.significant and t.difference.value * n.difference.value > 0:
         tail = (
-            "twice, although by construction only labels differ: look for a column that gives the group away"
+            "Both differ alike, although by construction only labels do: look for a column that gives the group away."
             if labels_only
-            else "on both alike"
+            else "Both differ alike: the features carry it, and memory isn't needed to explain it."
         )
-        return f"{head} The groups differ {tail}{'' if labels_only else ': the features carry it, memory is not needed to explain it'}."
-    if not t.significant and not n.significant:
-        return f"{head} Neither shows a difference: what there may be lies within the bounds above."
-    return (
-        f"{head} One verdict is positive and the other not, but the gap between them is within chance: more rows or more seeds must decide."
-    )
+    elif not t.significant and not n.significant:
+        tail = "Neither shows a difference: what there may be lies within the bounds above."
+    else:
+        tail = (
+            "The two verdicts aren't the same, but no memory follows from it: the gap itself is within chance, or larger on the new rows."
+        )
+    return f"{head} {tail}"
 
 
 def study_figure(reports: Sequence[ScoreReport]) -> Figure | None:

@@ -43,28 +43,28 @@ def difference_words(d: Difference, groups: Groups, partition: str, *, trained_o
 
 MEANINGS = {  # (trained on these rows, groups differ in labels only, difference found)
     (True, True, True): (
-        "The groups differ in labels alone, which the ranker doesn't read, and it was trained on these very rows: the difference is labels that "
-        "it memorised, or the one false alarm that chance gives in twenty tests."
+        "The groups differ in labels alone, which the ranker doesn't read, and it was trained on these very rows: "
+        "the difference is labels that it memorised, or the one false alarm that chance gives in twenty tests."
     ),
     (True, True, False): (
-        "The groups differ in labels alone, and the ranker was trained on these very rows: no memorised label shows in the score beyond that bound."
+        "The groups differ in labels alone, and the ranker was trained on these very rows: "
+        "no memorised label shows in the score beyond that bound."
     ),
     (False, True, True): (
-        "The groups differ in labels alone, which the ranker doesn't read, and these rows are new to it: the difference is the one false alarm "
-        "that chance gives in twenty tests."
+        "The groups differ in labels alone, which the ranker doesn't read, and these rows are new to it: "
+        "the difference is the one false alarm that chance gives in twenty tests."
     ),
     (False, True, False): (
-        "The groups differ in labels alone, which the ranker doesn't read, and these rows are new to it: there was nothing to find, only noise."
+        "The groups differ in labels alone, which the ranker doesn't read, and these rows are new to it: "
+        "there was nothing to find, only noise."
     ),
     (True, False, True): (
         "The ranker was trained on these very rows: the difference may be labels that it memorised; only rows that are new to it can tell."
     ),
     (True, False, False): "The ranker was trained on these very rows: not even memorised labels separate the groups beyond that bound.",
-    (
-        False,
-        False,
-        True,
-    ): "These rows are new to the ranker: what separates the groups is in the features, and carries over to rows it hasn't seen.",
+    (False, False, True): (
+        "These rows are new to the ranker: what separates the groups is in the features, and carries over to rows it hasn't seen."
+    ),
     (False, False, False): "These rows are new to the ranker: its score doesn't tell the groups apart beyond that bound.",
 }
 """What a verdict means, given what is known of the rows and of the groups."""
