@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from pathlib import Path
 
 from recap_exp.errors import ConfigError
@@ -55,5 +54,4 @@ def ui_command(uri: str) -> str | None:
     """The command that opens the interface; None where a server shows it anyway."""
     if is_server(uri):
         return None
-    program = "recap-exp" if Path(sys.argv[0]).name == "recap-exp" else f"{Path(sys.executable).name} -m recap_exp"
-    return f"{program} ui" if uri == resolve_uri(None) else f"{program} ui {shlex.quote(f'uri={uri}')}"
+    return "recap-exp ui" if uri == resolve_uri(None) else f"MLFLOW_TRACKING_URI={shlex.quote(uri)} recap-exp ui"

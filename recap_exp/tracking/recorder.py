@@ -80,7 +80,7 @@ class Recorder:
     def text(self, text: str, path: str) -> None:
         target = self._place(path)
         half = target.with_name(f".{target.name}")
-        half.write_text(text)
+        half.write_text(text, encoding="utf-8")
         half.replace(target)
         self._journal.append("artifact", path=path)
 

@@ -27,6 +27,9 @@ MAX_PARAM, MAX_TAG, MAX_NAME, MAX_DIGEST = 6000, 8000, 250, 36
 OWN_ID = "recap.run"
 """Tag that carries the run's own id: by it a run is found again that was created but not noted."""
 
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+"""Spares the user the interface's question what kind of experiment this is."""
+
 
 class Store:
     """One MLflow store. Every method may be called again with the same values and changes nothing then."""
@@ -45,14 +48,11 @@ class Store:
         if found is None:
             folder = artifacts_dir(self.uri)
             try:
-                # The kind spares the user the interface's question what kind of experiment this is.
-                return self.client.create_experiment(
-                    name, artifact_location=folder.as_uri() if folder else None, tags={"mlflow.experimentKind": "custom_model_development"}
-                )
+                return self.client.create_experiment(name, artifact_location=folder.as_uri() if folder else None, tags=EXPERIMENT_TAGS)
             except MlflowException as error:
-                if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                    raise
-                found = self.client.get_experiment_by_name(name)
+                found = self.client.get_experiment_by_name(name)  # another process was faster
+                if found is None:
+                    raise error
         if found.lifecycle_stage == "deleted":
             self.client.restore_experiment(found.experiment_id)
         return found.experiment_id
@@ -80,11 +80,11 @@ class Store:
         except MlflowException as error:
             if not is_refusal(error):
                 raise
+        singles: list[tuple[str, Any]] = [("metrics", m) for m in metrics] + [("params", p) for p in params] + [("tags", t) for t in tags]
         refused = []
-        for one in (*metrics, *params, *tags):
-            kind = {Metric: "metrics", Param: "params", RunTag: "tags"}[type(one)]
+        for kind, one in singles:
             try:
-                self.client.log_batch(run_id, **{kind: [one]}, synchronous=True)
+                self.client.log_batch(run_id, **{kind: [one]}, synchronous=True)  # type: ignore[arg-type]
             except MlflowException as error:
                 if not is_refusal(error):
                     raise

@@ -25,7 +25,7 @@ START_S = 120.0
 
 
 def ui(port: int = PORT, uri: str | None = None) -> None:
-    """Runs until Ctrl-C. A tracking server has an interface of its own: its address is printed."""
+    """Runs until Ctrl-C, on `uri` or else on the store that MLFLOW_TRACKING_URI or the default names. A tracking server has an interface of its own: its address is printed."""
     uri = resolve_uri(uri)
     if is_server(uri):
         print(f"{uri} is a tracking server; its interface is there")
@@ -36,7 +36,7 @@ def ui(port: int = PORT, uri: str | None = None) -> None:
             probe.bind((HOST, port))
         except OSError as error:
             raise RecapError(
-                f"port {port} of {HOST} can't be used ({error.strerror}); give another: recap-exp ui port={port + 1}"
+                f"port {port} of {HOST} can't be used ({error.strerror}); give another: recap-exp ui --port {port + 1}"
             ) from None
     server = start_server(uri, port)
     try:
