@@ -86,7 +86,10 @@ def test_the_composed_yaml_shows_every_key():
         ("model.tower.layers=[64,2]", ["model.tower.layers", "last layer must be 1"]),
         ("model.backbone=null", ["model.backbone", "share_none"]),
         ("model.blocks=[contnuous]", ["contnuous"]),
-        ("tasks.is_favorited.label=recap.engagement.is_faved", ["tasks.is_favorited.label", "is_faved", "did you mean 'recap.engagement.is_favorited'"]),
+        (
+            "tasks.is_favorited.label=recap.engagement.is_faved",
+            ["tasks.is_favorited.label", "is_faved", "did you mean 'recap.engagement.is_favorited'"],
+        ),
         ("tasks.is_favorited.label=recap.engagement.is_replied", ["tasks.is_replied", "same label column"]),
         ("~optimizer.tower", ["optimizer.tower"]),
         ("optimizer.tower=null", ["'is_favorited' has no learning rate", "optimizer.towers.is_favorited"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -12,6 +13,9 @@ from recap_exp.data.batch import Batch
 from recap_exp.data.schema import BlockKind, Columns, Schema
 from recap_exp.errors import DataError
 from recap_exp.tasks import Rates, Task
+
+# Arrow's buffers are read-only, and so are we: a batch is never written to.
+warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
 
 
 @dataclass(frozen=True, kw_only=True)
