@@ -13,7 +13,8 @@ from recap_exp.errors import DataError
 from recap_exp.evaluation.config import PartitionConfig
 from recap_exp.evaluation.outcomes import Collector, Outcomes
 from recap_exp.metrics.counts import ClassSums
-from recap_exp.metrics.cross_entropy import NRCE, RCE, CrossEntropy
+from recap_exp.metrics.cross_entropy import NRCE, RCE
+from recap_exp.metrics.mean import WeightedMean
 from recap_exp.metrics.metric import OneClassWarning
 from recap_exp.metrics.ranking import Ranking
 from recap_exp.model.predictions import Predictions
@@ -149,16 +150,21 @@ def truth_metrics(o: Outcomes, auroc: float) -> dict[str, float]:
     """
     if o.truths_N is None:
         return {}
-    truth = Outcomes(probs_N=o.truths_N, labels_N=o.labels_N, weights_N=o.weights_N)
-    of_truth = task_metrics(truth)
-    weights_N = np.ones(len(o.labels_N)) if o.weights_N is None else o.weights_N.astype(np.float64)
+    of_truth = task_metrics(Outcomes(probs_N=o.truths_N, labels_N=o.labels_N, weights_N=o.weights_N))
+
+    def mean(values_N: np.ndarray) -> float:
+        return WeightedMean().update(values_N, o.weights_N).compute()
+
     error_N = o.probs_N.astype(np.float64) - o.truths_N
-    total = weights_N.sum()
     return {
         "auroc_of_truth": of_truth["auroc"],
-        "auroc_ratio": auroc / of_truth["auroc"],
+        "auroc_ratio": _ratio(auroc, of_truth["auroc"]),
         "rce_of_truth": of_truth["rce"],
-        "truth_mae": float(weights_N @ np.abs(error_N) / total),
-        "truth_rmse": float(np.sqrt(weights_N @ error_N**2 / total)),
-        "truth_calibration": float(weights_N @ o.probs_N / (weights_N @ o.truths_N)),
+        "truth_mae": mean(np.abs(error_N)),
+        "truth_rmse": float(np.sqrt(mean(error_N**2))),
+        "truth_calibration": _ratio(mean(o.probs_N), mean(o.truths_N)),
     }
+
+
+def _ratio(a: float, b: float) -> float:
+    return a / b if b > 0 else float("nan")

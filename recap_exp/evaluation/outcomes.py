@@ -31,7 +31,15 @@ class Outcomes:
 
     def take(self, rows_N: np.ndarray) -> Outcomes:
         """The chosen rows."""
-        return Outcomes(**{name: None if a is None else a[rows_N] for name, a in vars(self).items()})
+        taken: dict[str, Any] = {name: None if a is None else a[rows_N] for name, a in vars(self).items()}
+        return Outcomes(**taken)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Outcomes]) -> Outcomes:
+        """All parts one after the other; they must have the same optional columns."""
+        arrays = {name: [getattr(part, name) for part in parts] for name in vars(parts[0])}
+        joined: dict[str, Any] = {name: None if a[0] is None else np.concatenate(a) for name, a in arrays.items()}
+        return cls(**joined)
 
 
 class Stratum:
@@ -100,8 +108,7 @@ class Collector:
 
     def outcomes(self, task: str) -> Outcomes:
         """All rows of one task."""
-        parts = [vars(part) for part in self.parts[task]]
-        return Outcomes(**{name: None if parts[0][name] is None else np.concatenate([p[name] for p in parts]) for name in parts[0]})
+        return Outcomes.concatenate(self.parts[task])
 
     def _begin(self, chunk: Predictions) -> None:
         for task in [*(self.cfg.tasks or ()), *self.cfg.rates]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -32,7 +32,7 @@ def smooth(labels: np.ndarray, smoothing: float) -> np.ndarray:
 class CrossEntropy(Metric):
     """Weighted mean of the binary cross entropy of predictions [N] and labels [N]; log loss, where labels are 0 and 1."""
 
-    STATE = ("mean",)
+    STATE: ClassVar[tuple[str, ...]] = ("mean",)
 
     def __init__(self, *, from_logits: bool = False, label_smoothing: float = 0.0, epsilon: float = EPSILON) -> None:
         self.from_logits, self.label_smoothing, self.epsilon = from_logits, label_smoothing, epsilon
@@ -67,7 +67,7 @@ class RCE(CrossEntropy):
     Both means are weighted; labels are smoothed before both. NaN, with a OneClassWarning, where all labels are 0 or all are 1.
     """
 
-    STATE = ("mean", "label", "low", "high")
+    STATE: ClassVar[tuple[str, ...]] = ("mean", "label", "low", "high")
 
     def __init__(self, *, from_logits: bool = False, label_smoothing: float = 0.0, epsilon: float = EPSILON) -> None:
         super().__init__(from_logits=from_logits, label_smoothing=label_smoothing, epsilon=epsilon)

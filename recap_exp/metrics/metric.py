@@ -15,7 +15,7 @@ class OneClassWarning(UserWarning):
 class Metric(ABC):
     """Sees examples in any number of calls of `update`, and answers `compute` for all of them together."""
 
-    STATE: ClassVar[tuple[str, ...]]
+    STATE: ClassVar[tuple[str, ...]] = ()
     """Attributes that hold what was seen: numbers, arrays, or metrics."""
 
     @abstractmethod

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -49,7 +50,7 @@ class Ranking:
         """P(score of a positive > score of a negative) + half of P(equal): the Mann-Whitney statistic, weighted. NaN with one class."""
         if self.one_class:
             return float("nan")
-        return float(self.positive_K @ self._negatives_below()) / (float(self.positive_K.sum()) * float(self.negative_K.sum()))
+        return float(self.positive_K @ self._beaten_K) / (float(self.positive_K.sum()) * float(self.negative_K.sum()))
 
     def auroc_se(self) -> float:
         """Standard error of AUROC (DeLong, DeLong, Clarke-Pearson 1988), from the spread of each example's share of pairs won;
@@ -58,21 +59,20 @@ class Ranking:
         if self.one_class or min(m, n) <= 1:
             return float("nan")
         auc, pos, neg = self.auroc(), self.positive_K.sum(), self.negative_K.sum()
-        won_K = self._negatives_below() / neg - auc
+        won_K = self._beaten_K / neg - auc
         lost_K = (pos - np.cumsum(self.positive_K) + self.positive_K / 2) / pos - auc
-        variance_pos = self.positive_squares_K @ won_K**2 / pos**2 * m / (m - 1)
-        variance_neg = self.negative_squares_K @ lost_K**2 / neg**2 * n / (n - 1)
+        variance_pos = self.positive_squares_K @ np.square(won_K) / pos**2 * m / (m - 1)
+        variance_neg = self.negative_squares_K @ np.square(lost_K) / neg**2 * n / (n - 1)
         return float(np.sqrt(variance_pos + variance_neg))
 
     def auroc_z(self) -> float:
         """(AUROC - 1/2) in standard errors of a score that knows nothing, sqrt((m + n + 1) / (12 m n)) corrected for ties
         (Mann, Whitney 1947); with weights m and n are effective sizes, sum(w)^2 / sum(w^2). NaN with one class or one score."""
         m, n = self._effective_sizes()
-        tied_K = (self.positive_K + self.negative_K) / (self.positive_K.sum() + self.negative_K.sum())
         if self.one_class or len(self.scores_K) == 1:
             return float("nan")
-        # N^3 - sum t^3 over N^3 - N in shares of N; all scores different gives 1
-        untied = (1 - (tied_K**3).sum()) / (1 - 1 / (m + n) ** 2)
+        tied_K = (self.positive_K + self.negative_K) / (self.positive_K.sum() + self.negative_K.sum())
+        untied = (1 - tied_K @ np.square(tied_K)) / (1 - 1 / (m + n) ** 2)  # (N^3 - sum t^3) / (N^3 - N), in shares of N
         return (self.auroc() - 0.5) / float(np.sqrt((m + n + 1) / (12 * m * n) * min(untied, 1.0)))
 
     def average_precision(self) -> float:
@@ -92,7 +92,8 @@ class Ranking:
         precision = np.divide(caught, called, out=np.ones_like(caught), where=called > 0)
         return self._share_from_above(self.positive_K), precision, self.scores_K[::-1]
 
-    def _negatives_below(self) -> np.ndarray:
+    @cached_property
+    def _beaten_K(self) -> np.ndarray:
         """Weight of the negatives that a positive with each score beats, ties by half."""
         return np.cumsum(self.negative_K) - self.negative_K / 2
 
