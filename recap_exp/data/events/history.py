@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from recap_exp.data.events.log import HOUR
@@ -10,7 +12,9 @@ from recap_exp.data.events.log import HOUR
 class History:
     """Events grouped by entity, in time order within each; answers for N queries (entity, time), only with what was before."""
 
-    def __init__(self, entity_M: np.ndarray, time_M: np.ndarray, entity_N: np.ndarray, time_N: np.ndarray) -> None:
+    def __init__(
+        self, entity_M: np.ndarray, time_M: np.ndarray, entity_N: np.ndarray, time_N: np.ndarray, recent_hours: Sequence[float] = ()
+    ) -> None:
         self.order = np.argsort(entity_M, kind="stable")
         self.time = time_M[self.order]
         bounds = np.searchsorted(entity_M[self.order], np.arange(int(entity_M.max()) + 2))
@@ -18,6 +22,7 @@ class History:
         self.at = time_N
         self.now = self.position(time_N)
         """[N] position of the entity's first event that is not before the query; start ... now is its past."""
+        self.since = [self.start, *(self.position(time_N - round(h * HOUR)) for h in recent_hours)]
 
     def position(self, time_N: np.ndarray) -> np.ndarray:
         """[N] position of the entity's first event at or after a time: a binary search in every group at once."""
@@ -29,11 +34,10 @@ class History:
             high = np.where(open_ & ~before, middle, high)
         return low
 
-    def counts(self, flag_M: np.ndarray, hours: list[float]) -> list[np.ndarray]:
-        """[N] flagged events in the whole past, then in [t - h, t) for each of the hours."""
+    def counts(self, flag_M: np.ndarray) -> list[np.ndarray]:
+        """[N] flagged events in the whole past, then in [t - h, t) for each of the recent hours."""
         total = np.concatenate([[0], np.cumsum(flag_M[self.order])])
-        since = [self.start, *(self.position(self.at - round(h * HOUR)) for h in hours)]
-        return [total[self.now] - total[s] for s in since]
+        return [total[self.now] - total[s] for s in self.since]
 
     def known(self) -> np.ndarray:
         """[N] bool: the entity has a past."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import io
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from recap_exp.paths import data_path
 MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 HOUR = 3_600_000_000
 """Microseconds."""
+MAX_TIME = 2**61
+"""Microseconds either side of 1970: 73,000 years, so that windows can be added."""
 COMPRESSED = (".gz", ".zip")
 
 
@@ -77,35 +79,36 @@ def read_log(source: EventsSource) -> Log:
     """Every event of the log; only the columns that the configuration names are read."""
     names = source.columns
     wanted = list(dict.fromkeys([names.viewer, names.item, names.time, names.event, *(c.column for c in source.categorical.values())]))
-    files = log_files(source)
-    tables = [_read_table(path, wanted, names.time if source.time_unit == "iso" else None) for path in files]
-    if not sum(len(t) for t in tables):
-        raise DataError(f"{files[0]}: the log has no events")
-    read = list(zip(files, tables, strict=True))
+    read = [(path, _read_table(path, wanted, names.time, source.time_unit)) for path in log_files(source)]
+    if not sum(len(table) for _, table in read):
+        raise DataError(f"{read[0][0]}: the log has no events")
     for key in ("viewer", "item", "time", "event"):
         for path, table in read:
-            if table.column(getattr(names, key)).null_count:
-                row = int(np.argmax(table.column(getattr(names, key)).is_null().to_numpy()))
+            column = table.column(getattr(names, key))
+            if column.null_count:
+                row = int(np.argmax(column.is_null().to_numpy()))
                 raise DataError(f"{path}: row {row + 1} has no value in column '{getattr(names, key)}' (data.source.columns.{key})")
     time = np.concatenate([_microseconds(table.column(names.time), source.time_unit, names.time, path) for path, table in read])
     order = np.argsort(time, kind="stable")
-    codes = {c: _encode([t.column(c) for t in tables]) for c in wanted if c != names.time}
-    taken = {c: (codes_M[order], values) for c, (codes_M, values) in codes.items()}
-    kinds = [str(v) for v in taken[names.event][1].to_pylist()]
+    encoded = {}
+    for name in wanted:
+        if name != names.time:
+            codes, values = _encode([_texts(table.column(name), name, path) for path, table in read])
+            encoded[name] = codes[order], values
     return Log(
-        viewer=taken[names.viewer][0],
-        item=taken[names.item][0],
+        viewer=encoded[names.viewer][0],
+        item=encoded[names.item][0],
         time=time[order],
-        event=taken[names.event][0],
-        kinds=kinds,
-        viewer_ids=_ids(taken[names.viewer][1]),
-        item_ids=_ids(taken[names.item][1]),
-        columns={c.column: (taken[c.column][0], [str(v) for v in taken[c.column][1].to_pylist()]) for c in source.categorical.values()},
+        event=encoded[names.event][0],
+        kinds=encoded[names.event][1].to_pylist(),
+        viewer_ids=_ids(encoded[names.viewer][1]),
+        item_ids=_ids(encoded[names.item][1]),
+        columns={c.column: (encoded[c.column][0], encoded[c.column][1].to_pylist()) for c in source.categorical.values()},
     )
 
 
-def _read_table(path: Path, wanted: list[str], text: str | None) -> pa.Table:
-    """The wanted columns of one file; `text` names a column that is read as text."""
+def _read_table(path: Path, wanted: list[str], time: str, unit: str) -> pa.Table:
+    """The wanted columns of one file. Of a CSV, all but the time are texts: ids of any length stay as they are written."""
     kind = path.with_suffix("").suffix if path.suffix in COMPRESSED else path.suffix
     if kind not in (".csv", ".parquet") or (kind == ".parquet" and path.suffix in COMPRESSED):
         raise DataError(f"{path}: a log is .csv, .csv.gz, .csv.zip or .parquet")
@@ -113,23 +116,29 @@ def _read_table(path: Path, wanted: list[str], text: str | None) -> pa.Table:
         if kind == ".parquet":
             _check_columns(path, wanted, pq.read_schema(path).names)
             return pq.read_table(path, columns=wanted)
-        stream: Any = _unzipped(path) if path.suffix == ".zip" else pa.input_stream(str(path))
-        with stream:
-            parse = pa_csv.ParseOptions(newlines_in_values=True)
-            convert = pa_csv.ConvertOptions(column_types={text: pa.string()} if text else None, strings_can_be_null=True)
-            table = pa_csv.read_csv(stream, parse_options=parse, convert_options=convert)
-    except (pa.ArrowException, OSError, EOFError, zipfile.BadZipFile) as error:
+        parse = pa_csv.ParseOptions(newlines_in_values=True)
+        with _opened(path) as file, pa_csv.open_csv(file, parse_options=parse) as head:
+            _check_columns(path, wanted, head.schema.names)
+        types = {name: pa.dictionary(pa.int32(), pa.string()) for name in wanted if name != time}
+        if unit == "iso":
+            types[time] = pa.string()
+        # Only the empty text is null: NA is Namibia.
+        convert = pa_csv.ConvertOptions(column_types=types, include_columns=wanted, null_values=[""], strings_can_be_null=True)
+        with _opened(path) as file:
+            return pa_csv.read_csv(file, parse_options=parse, convert_options=convert)
+    except (pa.ArrowException, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: can't be read: {str(error).splitlines()[0]}") from error
-    _check_columns(path, wanted, table.column_names)
-    return table.select(wanted)
 
 
-def _unzipped(path: Path) -> io.BufferedIOBase:
+def _opened(path: Path) -> Any:
+    """The file's bytes, unpacked."""
+    if path.suffix != ".zip":
+        return pa.input_stream(str(path))
     archive = zipfile.ZipFile(path)
     members = [m for m in archive.infolist() if not m.is_dir()]
     if len(members) != 1:
         raise DataError(f"{path}: a zipped log has one member, this has {len(members)}")
-    return archive.open(members[0])  # type: ignore[return-value]
+    return archive.open(members[0])
 
 
 def _check_columns(path: Path, wanted: list[str], there: list[str]) -> None:
@@ -143,38 +152,47 @@ def _microseconds(column: pa.ChunkedArray, unit: str, name: str, path: Path) -> 
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
         return column.cast(pa.timestamp("us"), safe=False).cast(pa.int64()).to_numpy()
     if unit == "iso":
-        parsed = pd.to_datetime(pd.Series(column.to_pandas(), dtype=str), format="ISO8601", utc=True, errors="coerce")
-        if (bad := parsed.isna().to_numpy()).any():
-            _unparsable(column, int(np.argmax(bad)), name, path, "is no ISO 8601 time (data.source.time_unit=iso)")
-        return parsed.dt.as_unit("us").astype("int64").to_numpy()
-    if pa.types.is_integer(column.type):
-        values = column.to_numpy()
-        bad = np.abs(values.astype(np.float64)) * MICROSECONDS[unit] >= 2**62
-        if not bad.any():
-            return values.astype(np.int64) * MICROSECONDS[unit]
+        parsed = pd.to_datetime(column.to_pandas().astype(str), format="ISO8601", utc=True, errors="coerce")
+        bad, times = parsed.isna().to_numpy(), parsed.dt.as_unit("us").astype("int64").to_numpy()
+    elif pa.types.is_integer(column.type):
+        values = column.to_numpy().astype(np.int64)
+        bad, times = np.abs(values) > MAX_TIME // MICROSECONDS[unit], values * MICROSECONDS[unit]
     else:
         numbers = pd.to_numeric(column.to_pandas(), errors="coerce").to_numpy(np.float64) * MICROSECONDS[unit]
-        bad = ~(np.abs(numbers) < 2**62)
-        if not bad.any():
-            return np.rint(numbers).astype(np.int64)
-    raise _unparsable(column, int(np.argmax(bad)), name, path, f"is no time in {unit} since 1970 (data.source.time_unit: s, ms, us or iso)")
+        bad = ~(np.abs(numbers) <= MAX_TIME)
+        times = np.rint(np.where(bad, 0, numbers)).astype(np.int64)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise DataError(f"{path}: row {row + 1}, column '{name}': {column[row].as_py()!r} is no time in data.source.time_unit={unit}")
+    return times
 
 
-def _unparsable(column: pa.ChunkedArray, row: int, name: str, path: Path, why: str) -> DataError:
-    return DataError(f"{path}: row {row + 1}, column '{name}': {column[row].as_py()!r} {why}")
+def _texts(column: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:
+    """The column as texts, each distinct one stored once."""
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    if not column.num_chunks:
+        return pa.chunked_array([], pa.dictionary(pa.int32(), pa.string()))
+    try:
+        chunks = [pa.DictionaryArray.from_arrays(c.indices.cast(pa.int32()), c.dictionary.cast(pa.string())) for c in column.chunks]
+    except pa.ArrowException:
+        raise DataError(f"{path}: column '{name}' holds {column.type.value_type}, which is neither number nor text") from None
+    return pa.chunked_array(chunks)
 
 
-def _encode(chunks: list[pa.ChunkedArray]) -> tuple[np.ndarray, pa.Array]:
-    """[M] int32 codes of the values, -1 where null, and the distinct values: integers where all are, else text."""
-    whole = all(pa.types.is_integer(c.type) or pa.types.is_null(c.type) for c in chunks)
-    wide = pa.int64() if whole else pa.string()
-    plain = [c.cast(c.type.value_type) if pa.types.is_dictionary(c.type) else c for c in chunks]
-    encoded = pa.chunked_array([a for c in plain for a in c.cast(wide).chunks], wide).combine_chunks().dictionary_encode()
-    return pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False), encoded.dictionary
+def _encode(columns: list[pa.ChunkedArray]) -> tuple[np.ndarray, pa.Array]:
+    """[M] int32 codes of the texts, -1 where null, and the distinct texts."""
+    chunks = [chunk for column in columns for chunk in column.chunks]
+    whole = pa.chunked_array(chunks).unify_dictionaries().combine_chunks()
+    return pc.fill_null(whole.indices, -1).to_numpy(zero_copy_only=False), whole.dictionary
 
 
-def _ids(values: pa.Array) -> np.ndarray:
-    """[V] int64: integers as they are, texts as a hash that is the same everywhere."""
-    if pa.types.is_integer(values.type):
-        return values.to_numpy()
-    return pd.util.hash_array(values.to_numpy(zero_copy_only=False), categorize=False).view(np.int64)
+def _ids(texts: pa.Array) -> np.ndarray:
+    """[V] int64: the numbers themselves where all are written as such, else a hash of the text that is the same everywhere."""
+    try:
+        numbers = texts.cast(pa.int64())
+        if numbers.cast(pa.string()).equals(texts):
+            return numbers.to_numpy()
+    except pa.ArrowInvalid:
+        pass
+    return pd.util.hash_array(texts.to_numpy(zero_copy_only=False).astype(object), categorize=False).view(np.int64)

@@ -27,8 +27,8 @@ def build(source: EventsSource, cfg: DataConfig) -> tuple[Schema, dict[str, Call
     pairs = find_pairs(log, source)
     time = log.time[pairs.row]
     splits = split_rows(source, time, int(log.time[-1]))
-    viewer = History(log.viewer, log.time, log.viewer[pairs.row], time)
-    item = History(log.item, log.time, log.item[pairs.row], time)
+    viewer = History(log.viewer, log.time, log.viewer[pairs.row], time, source.history.recent_hours)
+    item = History(log.item, log.time, log.item[pairs.row], time, source.history.recent_hours)
 
     labels = {
         f"label_{name}": label(log, pairs, flags(log, kinds, f"data.source.labels.{name}"), source.window_hours)
@@ -80,21 +80,21 @@ def _history(source: EventsSource, log: Log, pairs: Pairs, entities: dict[str, H
     continuous: Features = {}
     binary: Features = {}
     config = source.history
-    named = {name: flags(log, kinds, f"data.source.history.counts.{name}") for name, kinds in config.counts.items()}
+    suffixes = ["", *(f"_{h:g}h" for h in config.recent_hours)]
     begun = _first_flags(pairs, np.ones(len(log), bool))
     # The whole log so far, as if it were one entity: the prior of every rate.
-    everything = History(np.zeros(len(log), np.int32), log.time, np.zeros(len(pairs.row), np.int64), log.time[pairs.row])
-    all_pairs = np.maximum(everything.counts(begun, [])[0], 1)
+    everything = History(np.zeros(len(log), np.int32), log.time, np.zeros(len(pairs.row), np.int32), log.time[pairs.row])
+    all_pairs = np.maximum(everything.counts(begun)[0], 1)
     for entity, history in entities.items():
-        own_pairs = history.counts(begun, config.recent_hours)
-        suffixes = ["", *(f"_{h:g}h" for h in config.recent_hours)]
+        own_pairs = history.counts(begun)
         continuous |= {f"{entity}_pairs{s}": c.astype(np.float32) for s, c in zip(suffixes, own_pairs, strict=True)}
-        for name, flag in named.items():
-            counts = history.counts(flag, config.recent_hours)
+        for name, kinds in config.counts.items():
+            flag = flags(log, kinds, f"data.source.history.counts.{name}")
+            counts = history.counts(flag)
             continuous |= {f"{entity}_{name}{s}": c.astype(np.float32) for s, c in zip(suffixes, counts, strict=True)}
             first = _first_flags(pairs, flag)
-            prior = everything.counts(first, [])[0] / all_pairs
-            rate = smoothed(history.counts(first, [])[0], own_pairs[0], prior, config.prior_strength)
+            prior = everything.counts(first)[0] / all_pairs
+            rate = smoothed(history.counts(first)[0], own_pairs[0], prior, config.prior_strength)
             continuous[f"{entity}_{name}_rate"] = rate.astype(np.float32)
         continuous[f"{entity}_age_hours"] = history.age_hours().astype(np.float32)
         continuous[f"{entity}_gap_hours"] = history.gap_hours().astype(np.float32)
