@@ -23,7 +23,7 @@ def difference_words(d: Difference, groups: Groups, partition: str, *, trained_o
         f"Mann-Whitney (ranks): p = {_p(d.p_mann_whitney)}."
     )
     out.append(
-        f"Difference of means {_interval(d.difference)}, Hedges' g {_interval(d.hedges_g)} ({size_word(d.hedges_g.value)}), "
+        f"Difference of means {_interval(d.difference)}, Hedges' g {_interval(d.hedges_g)}, {size_word(d.hedges_g.value)} by Cohen's rule, "
         f"AUC between the groups {_interval(d.auc)}."
     )
     if not d.significant:
