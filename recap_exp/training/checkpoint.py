@@ -182,18 +182,26 @@ def _live_tensors(ranker: nn.Module, optimizer: RankerOptimizer) -> dict[str, Te
 
 def _load(path: Path, live: dict[str, Tensor]) -> None:
     """Reads the stored tensors into the live ones, in place, once it is known that they match."""
-    kinds = tuple({name.split("/")[0] + "/" for name in live})
-    stored = {name: shape for name, shape in tensor_shapes(path / "state").items() if name.startswith(kinds)}
-    check_match(path, stored, {name: tuple(tensor.shape) for name, tensor in live.items()})
+    stored = tensor_shapes(path / "state")
+    for kind in (MODEL, ADAM):
+        if any(name.startswith(kind) for name in live):
+            check_match(path, _of_kind(stored, kind), _of_kind(_shapes(live), kind))
     read_tensors(path / "state", live)
 
 
 def _load_file(path: Path, ranker: nn.Module) -> None:
-    stored = read_weights(path)
-    live = ranker.state_dict()
-    check_match(path, {name: tuple(t.shape) for name, t in stored.items()}, {name: tuple(t.shape) for name, t in live.items()})
+    stored, live = read_weights(path), ranker.state_dict()
+    check_match(path, _shapes(stored), _shapes(live))
     for name, tensor in live.items():
         tensor.copy_(stored[name])
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def _of_kind(shapes: Mapping[str, tuple[int, ...]], kind: str) -> dict[str, tuple[int, ...]]:
+    return {name.removeprefix(kind): shape for name, shape in shapes.items() if name.startswith(kind)}
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from recap_exp.configclass import configclass
 
 def _require(holds: bool, key: str, value: Any, allowed: str) -> None:
     if not holds:
-        raise ValueError(f"{key} must be {allowed}, not {value}")
+        raise ValueError(f"{key} must be {allowed}, not {'null' if value is None else value}")
 
 
 def _require_rate(key: str, rate: float) -> None:
@@ -22,7 +22,7 @@ def _require_rate(key: str, rate: float) -> None:
 
 def _require_count(key: str, value: int | None, least: int = 1) -> None:
     """Nothing to require of None, which every optional count has a meaning for."""
-    _require(value is None or value >= least, key, value, f">= {least}")
+    _require(value is None or value >= least, key, value, f"at least {least}")
 
 
 @configclass
@@ -156,7 +156,7 @@ class TrainerConfig:
     def __post_init__(self) -> None:
         for key in ("steps", "accumulate", "checkpoint_every", "keep_checkpoints", "evaluate_every", "log_every", "threads"):
             _require_count(key, getattr(self, key))
-        _require(self.batch_size >= 2, "batch_size", self.batch_size, ">= 2 (BatchNorm has no statistics of one row)")
+        _require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2 (BatchNorm has no statistics of one row)")
         _require(
             self.accumulate == 1 or self.loss_reduction in ("mean", "sum"),
             "loss_reduction",
@@ -167,6 +167,6 @@ class TrainerConfig:
             self.early_stopping is None or self.evaluate_every is not None,
             "evaluate_every",
             self.evaluate_every,
-            "a number of steps where early_stopping is on",
+            "a number of steps, at which early_stopping watches its metric (early_stopping=null: none is watched)",
         )
         _require(not (self.precision == "fp16" and self.device == "cpu"), "precision", self.precision, "fp32 or bf16 on device cpu")

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recap_exp.errors import CheckpointError, nearest
+from recap_exp.errors import CheckpointError
 
 _SAFE = {
     "torch.distributed.checkpoint.metadata": {
@@ -50,14 +50,27 @@ def write_tensors(folder: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the tensors in a folder, without reading them."""
-    stored = _read_index(folder).state_dict_metadata
-    return {name: tuple(entry.size) for name, entry in stored.items() if hasattr(entry, "size")}
+    """Names and shapes of the tensors in a folder, without reading them.
+
+    Raises:
+        CheckpointError: the index is unreadable, or a file of the folder is missing or too short.
+    """
+    index = _read_index(folder)
+    ends: dict[str, int] = {}
+    for piece in index.storage_data.values():
+        ends[piece.relative_path] = max(ends.get(piece.relative_path, 0), piece.offset + piece.length)
+    for name, end in ends.items():
+        file = folder / name
+        size = file.stat().st_size if file.is_file() else None
+        if size is None or size < end:
+            raise CheckpointError(f"{file}: {'missing' if size is None else f'has {size} of {end} bytes'}; the checkpoint is damaged")
+    return {name: tuple(entry.size) for name, entry in index.state_dict_metadata.items()}
 
 
 def read_tensors(folder: Path, into: dict[str, Tensor]) -> None:
     """Reads stored tensors into tensors of the same names and shapes, in place, on whatever device they are."""
     import torch.distributed.checkpoint as dcp
+    from torch.distributed.checkpoint.api import CheckpointException
 
     class Reader(dcp.FileSystemReader):
         def read_metadata(self, *args: Any, **kwargs: Any) -> Any:
@@ -67,21 +80,21 @@ def read_tensors(folder: Path, into: dict[str, Tensor]) -> None:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="torch.distributed is disabled")
             dcp.load(into, storage_reader=Reader(folder), no_dist=True)
-    except Exception as error:
-        cause = error.__cause__ or error
-        raise CheckpointError(f"{folder}: damaged or incomplete ({_first_line(cause)})") from error
+    except CheckpointException as error:  # no Exception: it derives from BaseException
+        cause, _ = next(iter(error.failures.values()))
+        raise CheckpointError(f"{folder}: damaged ({_first_line(cause)})") from error
 
 
 def check_match(path: Path, stored: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]]) -> None:
-    """Raises one CheckpointError that lists every missing, extra or differently shaped tensor."""
-    wrong = [f"lacks {name}{nearest(name, stored.keys() - wanted.keys())}" for name in wanted if name not in stored]
-    wrong += [f"has {name}, which the model lacks" for name in stored if name not in wanted]
-    wrong += [
-        f"{name} is {list(stored[name])}, not {list(shape)}" for name, shape in wanted.items() if name in stored and stored[name] != shape
+    """Raises one CheckpointError that tells of all missing, extra and differently shaped tensors."""
+    lacking = [name for name in wanted if name not in stored]
+    extra = [name for name in stored if name not in wanted]
+    shapes = [f"{name} {list(stored[name])} for {list(wanted[name])}" for name in wanted if stored.get(name, wanted[name]) != wanted[name]]
+    wrong = [
+        f"{what} {_some(names)}" for what, names in (("lacks", lacking), ("has unknown", extra), ("has other shapes:", shapes)) if names
     ]
     if wrong:
-        shown = "; ".join(wrong[:8]) + (f"; and {len(wrong) - 8} more" if len(wrong) > 8 else "")
-        raise CheckpointError(f"{path}: of another model: {shown}")
+        raise CheckpointError(f"{path}: of another model: {'; '.join(wrong)}")
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -105,6 +118,10 @@ def _read_index(folder: Path) -> Any:
         return _SafeUnpickler(io.BytesIO(path.read_bytes())).load()
     except Exception as error:
         raise CheckpointError(f"{path}: unreadable ({_first_line(error)})") from error
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
 def _first_line(error: BaseException) -> str:
