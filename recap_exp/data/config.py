@@ -41,7 +41,7 @@ class SplitFiles:
     """The files of one split, and which of their rows belong to it."""
 
     files: list[str]
-    """Paths or globs, relative to RECAP_DATA."""
+    """Paths or globs (`**` goes into folders), relative to the source's folder."""
     where: dict[str, str | int] = field(default_factory=dict)
     """Only rows whose column has this value, for tables that hold several splits (Parquet only)."""
 
@@ -52,6 +52,8 @@ class FilesSource:
 
     kind: Literal["files"] = "files"
     format: Literal["tfrecord", "parquet"] = "parquet"
+    folder: str = "."
+    """Where the paths of the splits begin, relative to RECAP_DATA."""
     splits: dict[str, SplitFiles] = field(default_factory=dict)
 
 

@@ -5,7 +5,7 @@ Shape suffixes: N rows of a chunk, C continuous, I binary, J discrete, E embeddi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -103,3 +103,22 @@ class Columns:
         """The chosen rows, in the order given."""
         picked = {name: {k: v[rows] for k, v in arrays.items()} for name, arrays in self.groups()}
         return Columns(**picked, file=self.file, records=None if self.records is None else self.records[rows])
+
+
+def concat(parts: Sequence[Columns]) -> Columns:
+    """The rows of all parts, one after the other, under the file of the first."""
+    if len(parts) == 1:
+        return parts[0]
+    whole = {name: {k: np.concatenate([getattr(p, name)[k] for p in parts]) for k in arrays} for name, arrays in parts[0].groups()}
+    records = [p.records for p in parts if p.records is not None]
+    return Columns(**whole, file=parts[0].file, records=np.concatenate(records) if len(records) == len(parts) else None)
+
+
+CHUNK_BYTES = 8 * 2**20
+
+
+def chunk_rows(schema: Schema) -> int:
+    """Rows that make about 8 MB in memory: how many a reader hands over at a time, and a row group holds."""
+    features = sum(b.use * np.dtype(DTYPES[b.kind]).itemsize for b in schema.blocks.values())
+    scalars = 8 * (len(schema.ids) + len(schema.labels) + len(schema.truths) + len(schema.extras))
+    return min(max(CHUNK_BYTES // max(features + scalars, 1), 64), 65536)

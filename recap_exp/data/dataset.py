@@ -1,0 +1,111 @@
+"""A data set on disk: which files make which split, what their columns mean, and how to read them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from recap_exp.data.fingerprint import cached_hash, json_sha256
+from recap_exp.data.schema import Columns, Schema
+from recap_exp.errors import DataError, nearest
+
+MANIFEST = "manifest.json"
+VERSION = 1
+"""Of the manifest and of what the files mean."""
+
+Format = Literal["parquet", "tfrecord"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Files in order, and which of their rows belong to the split (Parquet only)."""
+
+    files: tuple[Path, ...]
+    where: dict[str, str | int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Splits of one format and one schema. `manifest` is what a made or converted set says about itself, {} for other files."""
+
+    name: str
+    format: Format
+    schema: Schema
+    splits: dict[str, Split]
+    folder: Path | None = None
+    manifest: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, folder: Path) -> Dataset:
+        """The data set that was written into `folder`. Raises DataError where there is none, or where files of it are missing."""
+        path = folder / MANIFEST
+        try:
+            manifest = json.loads(path.read_text())
+            splits = {name: Split(tuple(folder / f["path"] for f in split["files"])) for name, split in manifest["splits"].items()}
+            made = cls(manifest["name"], manifest["format"], Schema.from_json(manifest["schema"]), splits, folder, manifest)
+        except FileNotFoundError:
+            raise DataError(f"{folder}: no data set is here ({MANIFEST} is missing); `recap-exp data` makes one") from None
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            raise DataError(f"{path}: can't be read as a manifest ({type(error).__name__}: {error})") from error
+        if manifest.get("version") != VERSION:
+            raise DataError(f"{path}: is of version {manifest.get('version')}, wanted {VERSION}: make the data set anew")
+        for file in (f for split in splits.values() for f in split.files if not f.is_file()):
+            raise DataError(f"{file}: is missing, although {path} names it")
+        return made
+
+    def split(self, name: str) -> Split:
+        """One split by name."""
+        if name not in self.splits:
+            raise DataError(f"data set {self.name} has no split {name!r}{nearest(name, self.splits)}; it has {', '.join(self.splits)}")
+        return self.splits[name]
+
+    def rows(self, split: str) -> int | None:
+        """Rows of a split, as far as that is known without decoding it: None for TFRecords without a manifest."""
+        chosen = self.split(split)
+        if self.manifest:
+            return self.manifest["splits"][split]["rows"]
+        if self.format == "tfrecord":
+            return None
+        from recap_exp.data import parquet
+
+        return sum(parquet.count(file, chosen.where) for file in chosen.files)
+
+    def digest(self, split: str | None = None) -> str:
+        """SHA-256 over the contents of a split's files in order, and its filter; over all splits by name where None.
+
+        Where files lie and what they are called does not enter.
+        """
+        if split is None:
+            return json_sha256({name: self.digest(name) for name in self.splits})
+        chosen = self.split(split)
+        if self.manifest:
+            hashes = [f["sha256"] for f in self.manifest["splits"][split]["files"]]
+        else:
+            hashes = [cached_hash(file) for file in chosen.files]
+        return json_sha256([hashes, chosen.where])
+
+    def label_rates(self, split: str) -> dict[str, float]:
+        """Share of positives (> 0) among the rows where the label is known, by label column; {} without a manifest."""
+        self.split(split)
+        return dict(self.manifest["splits"][split]["label_rates"]) if self.manifest else {}
+
+    def read(self, split: str, schema: Schema | None = None, files: Sequence[Path] | None = None) -> Iterator[Columns]:
+        """The rows of a split, some megabytes at a time, in order; only what `schema` (this one's, or a part of it) names is decoded.
+
+        files: these of the split's files, in this order.
+        """
+        chosen = self.split(split)
+        schema = schema or self.schema
+        if self.format == "tfrecord":
+            from recap_exp.data import tfrecord
+
+            for file in chosen.files if files is None else files:
+                yield from tfrecord.read(file, schema)
+        else:
+            from recap_exp.data import parquet
+
+            for file in chosen.files if files is None else files:
+                yield from parquet.read(file, schema, chosen.where)

@@ -1,0 +1,101 @@
+"""From the configuration to a data set on disk: found, opened, or made once and kept."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from recap_exp import paths
+from recap_exp.data.config import BlockConfig, DataConfig, DatasetSource, EventsSource, FilesSource
+from recap_exp.data.dataset import MANIFEST, Dataset, Format
+from recap_exp.data.files import expand, open_files, present_labels
+from recap_exp.data.fingerprint import cached_hash, json_sha256
+from recap_exp.data.made.config import HalvesSource, NullSource, PlantedSource, RandomSource
+from recap_exp.data.schema import Columns, Schema
+from recap_exp.data.write import AlreadyThere, write_dataset
+from recap_exp.errors import ConfigError, DataError
+
+VERSION = 1
+"""Of how sets are made: raise it when the same configuration gives other rows, so that kept ones are not reused."""
+
+MadeSource = RandomSource | HalvesSource | PlantedSource | NullSource
+Built = tuple[Schema, Mapping[str, Callable[[], Iterator[Columns]]], Mapping[str, Any]]
+
+
+def prepare(cfg: DataConfig, labels: Sequence[str], require_labels: bool = True) -> Dataset:
+    """The data set that `cfg` describes, its schema resolved against the files.
+
+    labels: label columns that the experiment needs. One that the data lacks is an error, or is left out where `require_labels` is off.
+    Made sets and sets built from events are written to outputs/data once, under a name that their configuration determines, and reused.
+
+    Raises DataError or ConfigError that name the column, file or glob.
+    """
+    source = cfg.source
+    if isinstance(source, FilesSource):
+        return open_files(cfg, source, labels, require_labels)
+    if isinstance(source, DatasetSource):
+        for key in ("blocks", "ids", "extras"):
+            if getattr(cfg, key):
+                raise ConfigError(f"data.{key} must be empty for a data set with a manifest, which says itself what its columns mean")
+        dataset = Dataset.open(paths.data_path(source.path))
+    elif isinstance(source, EventsSource):
+        dataset = _built(cfg, source)
+    else:
+        dataset = _made(cfg, source, labels)
+    assert dataset.folder is not None
+    present_labels(dataset.folder, dataset.schema.labels, labels, require_labels)
+    return replace(dataset, name=cfg.name)
+
+
+def _made(cfg: DataConfig, source: MadeSource, labels: Sequence[str]) -> Dataset:
+    def make() -> Built:
+        from recap_exp.data import made
+
+        return made.make(source, cfg, labels)
+
+    if isinstance(source, HalvesSource):
+        files, rows = 1, dict.fromkeys(source.splits, source.positive_rows + source.negative_rows + source.extra_rows)
+    else:
+        files, rows = source.files, dict(source.rows)
+    return _once(cfg, make, {"labels": list(labels)}, source.format, files, rows)
+
+
+def _built(cfg: DataConfig, source: EventsSource) -> Dataset:
+    def build() -> Built:
+        from recap_exp.data import events
+
+        return events.build(source, cfg)
+
+    logs = [cached_hash(file) for file in expand(source.files)]
+    return _once(cfg, build, {"logs": logs}, "parquet", 1, {})
+
+
+def _once(
+    cfg: DataConfig, build: Callable[[], Built], inputs: Mapping[str, Any], format: Format, files: int, rows: Mapping[str, int]
+) -> Dataset:
+    """The set under the name that configuration and inputs give it; built where it is not there yet."""
+    config = asdict(cfg)
+    origin = {"config": {key: config[key] for key in ("source", "blocks", "ids", "extras")}, **inputs}
+    key = json_sha256({"version": VERSION, **origin})[:12]
+    folder = paths.made_data_dir() / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', cfg.name)}-{key}"
+    if (folder / MANIFEST).is_file():
+        return Dataset.open(folder)
+    schema, splits, made = build()
+    schema = _with_use(schema, cfg.blocks)
+    try:
+        return write_dataset(folder, cfg.name, schema, splits, format, files, made={**origin, **made}, expected=rows)
+    except AlreadyThere:
+        return Dataset.open(folder)
+
+
+def _with_use(schema: Schema, blocks: Mapping[str, BlockConfig]) -> Schema:
+    """The schema reading only as many features of each block as the configuration wants."""
+    used = dict(schema.blocks)
+    for name, block in blocks.items():
+        if block.use is not None and name in used:
+            if block.use > used[name].width:
+                raise DataError(f"data.blocks.{name}.use={block.use} exceeds its width {used[name].width}")
+            used[name] = replace(used[name], use=block.use)
+    return replace(schema, blocks=used)
