@@ -24,8 +24,7 @@ KIND_NAMES = {BYTES: "bytes", FLOAT: "float", INT: "int64"}
 BLOCK_WIRE: dict[BlockKind, int] = {"continuous": FLOAT, "embedding": FLOAT, "binary": INT, "discrete": INT}
 """How each kind of block is stored, as in the original's files."""
 
-Values = np.ndarray | bytes | list[bytes]
-"""Numbers (bytes: small integers), or strings."""
+Values = np.ndarray | list[int] | list[bytes]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,7 +165,7 @@ def _read_plain(record: bytes, wanted: dict[bytes, list[Field]]) -> list[tuple[b
             if wire == FLOAT and size % 4 == 0:
                 found.append((key, wire, np.frombuffer(record, "<f4", size // 4, pos)))
             elif wire == INT and size == 1 and record[pos] < 0x80:
-                found.append((key, wire, record[pos : pos + 1]))
+                found.append((key, wire, [record[pos]]))
             elif wire == INT and (values := unpack_varints(record[pos:stop])) is not None:
                 found.append((key, wire, values))
             elif wire == BYTES:
