@@ -82,7 +82,8 @@ class Ranker(nn.Module):
         self.towers = nn.ModuleDict({module_name(t): Tower(tower_width, cfg.towers.get(t, cfg.tower)) for t in self.tasks})
 
     def features(self, batch: Batch) -> Tensor:
-        """[B, input_width] float32: what every backbone reads."""
+        """[B, input_width] in the parameters' precision: what every backbone reads."""
+        dtype = next(self.parameters()).dtype
         parts = []
         if self.dense is not None:
             for kind, tensor, width in (
@@ -91,8 +92,8 @@ class Ranker(nn.Module):
             ):
                 if tensor.shape[1] != width:
                     raise DataError(f"the batch has {tensor.shape[1]} {kind} features, the model was built for {width}")
-            parts.append(self.dense(batch.continuous_BC.float(), batch.binary_BI.float()))
-        parts += [self.embedding_norms[module_name(n)](batch.embeddings[n].float()) for n in self.embedding_names]
+            parts.append(self.dense(batch.continuous_BC.to(dtype), batch.binary_BI.to(dtype)))
+        parts += [self.embedding_norms[module_name(n)](batch.embeddings[n].to(dtype)) for n in self.embedding_names]
         return torch.cat(parts, dim=1)
 
     def hidden(self, features_BD: Tensor) -> Tensor:
