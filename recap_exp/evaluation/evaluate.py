@@ -109,7 +109,7 @@ def judge(collector: Collector) -> Evaluation:
 
 def task_metrics(o: Outcomes) -> dict[str, float]:
     """One task's metrics; NaN where undefined."""
-    ranking = Ranking.of(o.probs_N, o.labels_N, None if o.weights_N is None else o.weights_N.astype(np.float64))
+    ranking = Ranking.of(o.probs_N, o.labels_N, o.weights_N)
     metrics = {
         "positives": float(o.labels_N.sum()),
         "ctr": float("nan"),  # here for its place in tables

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from textwrap import wrap
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
+from matplotlib.axis import XAxis, YAxis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -27,25 +28,48 @@ POINTS = 400
 """A curve is thinned to about so many."""
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """What one figure shows in every panel."""
+
+    title: str
+    x: str
+    y: str
+    draw: Callable[[Axes, Outcomes], None]
+    number: tuple[str, str]
+    """Name and metric of the number that stands under the task's name."""
+
+
 def figures(evaluation: Evaluation) -> dict[str, Figure]:
     """Path -> figure: ROC, precision and recall, reliability, distributions of the probabilities, and where the truth is known the
     probability against it."""
-    drawings: dict[str, tuple[str, str, str, Callable[[Axes, Outcomes], None]]] = {
-        "roc": ("ROC", "false positive rate", "true positive rate", _roc),
-        "precision_recall": ("Precision and recall", "recall", "precision", _precision_recall),
-        "reliability": ("Reliability, bins of equal weight with 95 % intervals", "mean probability", "share of positives", _reliability),
-        "probabilities": ("Distribution of the probabilities", "probability", "density on the log scale", _probabilities),
+    auroc = ("AUROC", "auroc")
+    drawings = {
+        "roc": Drawing("ROC", "false positive rate", "true positive rate", _roc, auroc),
+        "precision_recall": Drawing(
+            "Precision and recall", "recall", "precision", _precision_recall, ("average precision", "average_precision")
+        ),
+        "reliability": Drawing(
+            "Reliability in bins of equal weight, with 95 % intervals",
+            "mean probability",
+            "share of positives",
+            _reliability,
+            ("pCTR / CTR", "calibration"),
+        ),
+        "probabilities": Drawing("Distribution of the probabilities", "probability", "density on the log scale", _probabilities, auroc),
+        "truth": Drawing(
+            "Probability against the truth", "true probability", "probability", _truth, ("AUROC / the truth's", "auroc_ratio")
+        ),
     }
-    if any(o.truths_N is not None for o in evaluation.outcomes.values()):
-        drawings["truth"] = ("Probability against the truth: median and 80 % of the rows", "true probability", "probability", _truth)
     made = {}
-    for name, (title, x, y, draw) in drawings.items():
-        tasks = [t for t, o in evaluation.outcomes.items() if name != "truth" or o.truths_N is not None]
-        made[f"evaluation/{evaluation.partition}/{name}.png"] = _panels(evaluation, tasks, title, x, y, draw)
+    for name, drawing in drawings.items():
+        tasks = [task for task, o in evaluation.outcomes.items() if name != "truth" or o.truths_N is not None]
+        if tasks:
+            made[f"evaluation/{evaluation.partition}/{name}.png"] = _panels(evaluation, tasks, drawing)
     return made
 
 
-def _panels(evaluation: Evaluation, tasks: list[str], title: str, x: str, y: str, draw: Callable[[Axes, Outcomes], None]) -> Figure:
+def _panels(evaluation: Evaluation, tasks: list[str], drawing: Drawing) -> Figure:
     columns = min(len(tasks), 5)
     rows = math.ceil(len(tasks) / columns)
     width, height = 0.8 + max(2.4 * columns, 5), 1.2 + 2.7 * rows  # inches, from which the margins below follow
@@ -56,17 +80,19 @@ def _panels(evaluation: Evaluation, tasks: list[str], title: str, x: str, y: str
     legend: dict[str, Any] = {}
     for i, task in enumerate(tasks):
         axes = figure.add_subplot(rows, columns, i + 1)
-        draw(axes, evaluation.outcomes[task])
-        auroc, se = evaluation.tasks[task]["auroc"], evaluation.tasks[task]["auroc_se"]
+        drawing.draw(axes, evaluation.outcomes[task])
+        name, metric = drawing.number
+        value, se = evaluation.tasks[task][metric], evaluation.tasks[task].get(f"{metric}_se", math.nan)
         spread = "" if math.isnan(se) else f" ± {se:.3f}"
-        axes.set_title("\n".join([*_lines(task), f"AUROC {auroc:.3f}{spread}"]), fontsize=8)
+        said = "undefined" if math.isnan(value) else f"{value:.3f}{spread}"
+        axes.set_title("\n".join([*_lines(task), f"{name} {said}"]), fontsize=8)
         axes.tick_params(labelsize=7)
         axes.spines[["top", "right"]].set_visible(False)
         handles, labels = axes.get_legend_handles_labels()
         legend |= dict(zip(labels, handles, strict=True))
-    figure.text(0.15 / width, 1 - 0.3 / height, f"{title} · {evaluation.partition}, {evaluation.examples:,} examples", fontsize=11)
-    figure.supxlabel(x, fontsize=9, y=0.2 / height, va="center")
-    figure.supylabel(y, fontsize=9, x=0.2 / width, ha="center")
+    figure.text(0.15 / width, 1 - 0.3 / height, f"{drawing.title} · {evaluation.partition}, {evaluation.examples:,} examples", fontsize=11)
+    figure.supxlabel(drawing.x, fontsize=9, y=0.2 / height, va="center")
+    figure.supylabel(drawing.y, fontsize=9, x=0.2 / width, ha="center")
     figure.legend(
         list(legend.values()),
         list(legend),
@@ -84,16 +110,13 @@ def _lines(task: str) -> list[str]:
     return [line.replace(" ", "") for line in wrap(task.replace("_", "_ "), 30)]
 
 
-def _log(axes: Axes, x: tuple[float, float], y: tuple[float, float] | None = None) -> None:
-    """Logarithmic axes with these limits, each with few and plain ticks."""
-    axes.set(xscale="log", xlim=x)
-    _plain_ticks(axes.xaxis, *x)
-    if y:
-        axes.set(yscale="log", ylim=y)
-        _plain_ticks(axes.yaxis, *y)
-
-
-def _plain_ticks(axis: Axis, low: float, high: float) -> None:
+def _log(axis: XAxis | YAxis, low: float, high: float) -> None:
+    """A logarithmic axis from `low` to `high` with few and plain ticks."""
+    if not low < high:
+        low, high = low / 2, high * 2
+    which = axis.axis_name
+    axis.axes.set(**{f"{which}lim": (low, high)})  # first, or data without a positive value would warn
+    axis.axes.set(**{f"{which}scale": "log"})
     decades = 10.0 ** np.arange(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks: list[float] = []
     for steps in ((1,), (1, 3), (1, 2, 5)):
@@ -125,13 +148,14 @@ def _roc(axes: Axes, o: Outcomes) -> None:
 
 
 def _precision_recall(axes: Axes, o: Outcomes) -> None:
-    axes.axhline(o.labels_N.mean(), color=GREY, lw=0.8, ls="--", label="no knowledge")
+    rate = float(np.average(o.labels_N, weights=o.weights_N))
+    axes.axhline(rate, color=GREY, lw=0.8, ls="--", label="no knowledge")
     for label, scores_N, colour in _scores(o):
         recall, precision, _ = _ranking(o, scores_N).precision_recall()
         rows = _thin(recall, precision)
         axes.step(recall[rows], precision[rows], color=colour, lw=1.4, where="pre", label=label)
     axes.set(xlim=(-0.02, 1.02), xticks=[0, 0.5, 1])
-    axes.set_ylim(bottom=0)
+    _log(axes.yaxis, max(rate, 1e-9) / 2, 1.1)
 
 
 def _reliability(axes: Axes, o: Outcomes) -> None:
@@ -149,7 +173,8 @@ def _reliability(axes: Axes, o: Outcomes) -> None:
             low, high = min(low, seen.min()), max(high, seen.max())
     low, high = (low / 2, min(high * 2, 1.2)) if high > 0 else (1e-3, 1.0)
     axes.plot([low, high], [low, high], color=GREY, lw=0.8, ls="--", label="perfectly calibrated", zorder=0)
-    _log(axes, (low, high), (low, high))
+    _log(axes.xaxis, low, high)
+    _log(axes.yaxis, low, high)
 
 
 def _probabilities(axes: Axes, o: Outcomes) -> None:
@@ -161,8 +186,8 @@ def _probabilities(axes: Axes, o: Outcomes) -> None:
             density, _ = np.histogram(logs_N[rows_N], edges, weights=weights_N, density=True)
             axes.stairs(density, 10**edges, color=colour, fill=True, alpha=0.35)
             axes.stairs(density, 10**edges, color=colour, lw=1.2, label=label)
-    axes.axvline(o.labels_N.mean(), color=SECOND, lw=1.2, label="mean label")
-    _log(axes, (10 ** edges[0], 1.0))
+    axes.axvline(float(np.average(o.labels_N, weights=o.weights_N)), color=SECOND, lw=1.2, label="mean label")
+    _log(axes.xaxis, 10 ** edges[0], 1.0)
     axes.set_yticks([])
 
 
@@ -174,9 +199,10 @@ def _truth(axes: Axes, o: Outcomes) -> None:
     low, middle, high = np.array([np.quantile(o.probs_N[rows], (0.1, 0.5, 0.9)) for rows in parts]).T
     axes.fill_between(truth, low, high, color=MODEL, alpha=0.25, lw=0, label="model, 80 % of the rows")
     axes.plot(truth, middle, color=MODEL, lw=1.4, label="model, median")
-    ends = (max(min(truth), 1e-9), max(truth))
+    ends = (max(min(truth), 1e-9), max(*truth, 1e-9))
     axes.plot(ends, ends, color=GREY, lw=0.8, ls="--", label="the truth itself")
-    _log(axes, ends, (min(ends[0], max(low.min(), 1e-9)), max(ends[1], high.max())))
+    _log(axes.xaxis, *ends)
+    _log(axes.yaxis, min(ends[0], max(low.min(), 1e-9)), max(ends[1], high.max()))
 
 
 def _thin(x: np.ndarray, y: np.ndarray) -> np.ndarray:

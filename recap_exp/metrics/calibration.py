@@ -41,4 +41,5 @@ class Reliability:
         rate, n = total(ranking.positive_K)[full] / weight, weight**2 / total(squares_K)[full]
         centre = (rate + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
         half = Z95 / (1 + Z95**2 / n) * np.sqrt(rate * (1 - rate) / n + Z95**2 / (4 * n**2))
-        return cls(total(weight_K * ranking.scores_K)[full] / weight, rate, np.maximum(centre - half, 0), np.minimum(centre + half, 1))
+        prob = total(weight_K * ranking.scores_K)[full] / weight
+        return cls(prob, rate, np.clip(centre - half, 0, rate), np.clip(centre + half, rate, 1))

@@ -12,7 +12,8 @@ from recap_exp.metrics.metric import Metric, vector, weight_vector
 class WeightedMean(Metric):
     """sum(w x) / sum(w), by Welford's update: mean += (batch mean - mean) x batch weight / total weight.
 
-    Never holds a sum of values, so nothing overflows or drifts. A batch of weight 0 changes nothing; without any weight NaN.
+    Sums are no longer than a batch and in double precision, so that a long stream does not drift and no float32 overflows.
+    A batch of weight 0 changes nothing; without any weight NaN.
     (Welford 1962; West 1979 for the weights; Chan, Golub, LeVeque 1979 for merging.)
     """
 
@@ -31,7 +32,7 @@ class WeightedMean(Metric):
         w = weight_vector(weights, x)
         total = float(len(x) if w is None else w.sum())
         if total > 0:
-            self._add(float(x.mean() if w is None else (w / total) @ x), total)
+            self._add(float(x.mean() if w is None else w @ x / total), total)
         return self
 
     def merge(self, other: Self) -> Self:

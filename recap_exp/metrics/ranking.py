@@ -35,11 +35,11 @@ class Ranking:
             picked = None if values is None else values[chosen]
             return np.bincount(place[chosen], picked, len(distinct)).astype(np.float64)
 
-        squares = None if weights is None else weights**2
-        pos, neg = sums(weights, positive), sums(weights, ~positive)
         if weights is None:
+            pos, neg = sums(None, positive), sums(None, ~positive)
             return cls(distinct, pos, neg, pos, neg)
-        return cls(distinct, pos, neg, sums(squares, positive), sums(squares, ~positive))
+        w = weights.astype(np.float64)
+        return cls(distinct, sums(w, positive), sums(w, ~positive), sums(w**2, positive), sums(w**2, ~positive))
 
     @property
     def one_class(self) -> bool:
