@@ -169,15 +169,13 @@ def _microseconds(column: pa.ChunkedArray, unit: str, name: str, path: Path) -> 
 
 def _texts(column: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:
     """The column as texts, each distinct one stored once."""
-    if not pa.types.is_dictionary(column.type):
-        column = column.dictionary_encode()
-    if not column.num_chunks:
-        return pa.chunked_array([], pa.dictionary(pa.int32(), pa.string()))
     try:
+        if not pa.types.is_dictionary(column.type):
+            column = column.dictionary_encode()
         chunks = [pa.DictionaryArray.from_arrays(c.indices.cast(pa.int32()), c.dictionary.cast(pa.string())) for c in column.chunks]
     except pa.ArrowException:
-        raise DataError(f"{path}: column '{name}' holds {column.type.value_type}, which is neither number nor text") from None
-    return pa.chunked_array(chunks)
+        raise DataError(f"{path}: column '{name}' holds {column.type}, which is neither number nor text") from None
+    return pa.chunked_array(chunks, pa.dictionary(pa.int32(), pa.string()))
 
 
 def _encode(columns: list[pa.ChunkedArray]) -> tuple[np.ndarray, pa.Array]:

@@ -16,9 +16,7 @@ def split_rows(source: EventsSource, time_N: np.ndarray, log_end: int) -> dict[s
     window = round(source.window_hours * HOUR)
     count = int(np.searchsorted(time_N, log_end - window, side="right")) if source.drop_incomplete else len(time_N)
     if not count:
-        raise DataError(
-            f"no row has its label window of {source.window_hours:g} h before the end of the log: set window_hours or drop_incomplete"
-        )
+        raise DataError(f"the log is shorter than a label window of {source.window_hours:g} h: set window_hours or drop_incomplete=false")
     shares = list(itertools.accumulate(source.split.values()))[:-1]
     # Rows of one time all go to the later split: the cut moves to the first of them.
     cuts = [int(np.searchsorted(time_N, time_N[min(round(s * count), count - 1)], side="left")) for s in shares]
