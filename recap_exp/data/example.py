@@ -199,16 +199,28 @@ def _read_any(record: bytes, wanted: dict[bytes, list[Field]]) -> list[tuple[byt
     features = _parse(record)
     found: list[tuple[bytes, int, Values]] = []
     for key in wanted:
-        name = key.decode()
-        feature: Any = features.get(name)
-        match feature.WhichOneof("kind") if feature is not None else None:
-            case "float_list":
-                found.append((key, FLOAT, np.array(feature.float_list.value, np.float32)))
-            case "int64_list":
-                found.append((key, INT, np.array(feature.int64_list.value, np.int64)))
-            case "bytes_list":
-                found.append((key, BYTES, list(feature.bytes_list.value)))
+        feature = features.get(key.decode())
+        if feature is not None and (values := _values(feature)) is not None:
+            found.append((key, *values))
     return found
+
+
+def features_of(record: bytes) -> dict[str, Values]:
+    """Every feature that has values, by name. Raises ValueError where the record is no tf.Example."""
+    found = {name: _values(feature) for name, feature in _parse(record).items()}
+    return {name: found[name][1] for name in sorted(found) if found[name] is not None}  # type: ignore[index]
+
+
+def _values(feature: Any) -> tuple[int, Values] | None:
+    """Kind and values; None where the feature has no kind."""
+    match feature.WhichOneof("kind"):
+        case "float_list":
+            return FLOAT, np.array(feature.float_list.value, np.float32)
+        case "int64_list":
+            return INT, np.array(feature.int64_list.value, np.int64)
+        case "bytes_list":
+            return BYTES, list(feature.bytes_list.value)
+    return None
 
 
 def _varint(data: bytes, pos: int) -> tuple[int, int]:

@@ -82,7 +82,7 @@ def _parquet_schema(file: Path, cfg: DataConfig, labels: Sequence[str], required
                 kind = arrow.field(column).type
                 if not parquet.is_number(kind.value_type if parquet.is_list(kind) else kind):
                     raise DataError(f"{file}: column {column} of block {name} holds {kind} values, wanted numbers or lists of numbers")
-                if column in labels:
+                if column in labels or column in cfg.labels:
                     raise DataError(f"{file}: column {column} is a label, but block {name} takes it as a feature")
             blocks[name] = _block(file, name, block, columns, parquet.lengths(stored, columns))
     for name, column in {**cfg.ids, **cfg.extras}.items():

@@ -10,7 +10,7 @@ from typing import Any
 from recap_exp import paths
 from recap_exp.data.config import BlockConfig, DataConfig, DatasetSource, EventsSource, FilesSource
 from recap_exp.data.dataset import MANIFEST, Dataset, Format
-from recap_exp.data.files import expand, open_files, present_labels
+from recap_exp.data.files import open_files, present_labels
 from recap_exp.data.fingerprint import cached_hash, json_sha256
 from recap_exp.data.made.config import HalvesSource, NullSource, PlantedSource, RandomSource
 from recap_exp.data.schema import Columns, Schema
@@ -59,7 +59,7 @@ def _made(cfg: DataConfig, source: MadeSource, labels: Sequence[str]) -> Dataset
         files, rows = 1, dict.fromkeys(source.splits, source.positive_rows + source.negative_rows + source.extra_rows)
     else:
         files, rows = source.files, dict(source.rows)
-    return _once(cfg, make, {"labels": list(labels)}, source.format, files, rows)
+    return _once(cfg, make, {}, source.format, files, rows)
 
 
 def _built(cfg: DataConfig, source: EventsSource) -> Dataset:
@@ -68,7 +68,9 @@ def _built(cfg: DataConfig, source: EventsSource) -> Dataset:
 
         return events.build(source, cfg)
 
-    logs = [cached_hash(file) for file in expand(source.files)]
+    from recap_exp.data.events.log import log_files
+
+    logs = [cached_hash(file) for file in log_files(source)]
     return _once(cfg, build, {"logs": logs}, "parquet", 1, {})
 
 
