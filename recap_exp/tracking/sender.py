@@ -219,7 +219,6 @@ def follow(sender: Sender) -> None:
 
 def main() -> int:
     """The process beside a training. Tells it ids, failures and refusals on standard output, a JSON object a line."""
-    os.nice(5)  # the training goes first
     folder = Path(sys.argv[1])
     with only_sender(folder) as alone:
         if not alone:

@@ -25,7 +25,10 @@ START_S = 120.0
 
 
 def ui(port: int = PORT, uri: str | None = None) -> None:
-    """Runs until Ctrl-C, on `uri` or else on the store that MLFLOW_TRACKING_URI or the default names. A tracking server has an interface of its own: its address is printed."""
+    """Runs until Ctrl-C, on `uri` or else on the store that MLFLOW_TRACKING_URI or the default names.
+
+    A tracking server has an interface of its own: its address is printed.
+    """
     uri = resolve_uri(uri)
     if is_server(uri):
         print(f"{uri} is a tracking server; its interface is there")
