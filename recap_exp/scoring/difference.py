@@ -120,16 +120,23 @@ def compare_groups(first_N: np.ndarray, second_M: np.ndarray) -> Difference:
 
 
 def hedges_g(first_N: np.ndarray, second_M: np.ndarray) -> Interval:
-    """g = J (mean1 - mean2) / pooled s, J = 1 - 3 / (4 df - 1); interval from its asymptotic variance
-    (n + m) / (n m) + g^2 / (2 (n + m)) (Hedges and Olkin 1985). NaN without variance."""
+    """g = J d, d = (mean1 - mean2) / s_p with the pooled deviation s_p, J = 1 - 3 / (4 df - 1). NaN without variance.
+
+    Interval by the delta method, variances not assumed equal: Var d = (s1^2/n + s2^2/m) / s_p^2 + d^2 Var(s_p^2) / (4 s_p^4), with
+    Var(s_p^2) = 2 (df1 s1^4 + df2 s2^4) / df^2; for equal variances it is Hedges and Olkin's (1985) 1/n + 1/m + d^2 / (2 df).
+    """
     n, m = len(first_N), len(second_M)
     freedom = n + m - 2
-    pooled = math.sqrt(((n - 1) * first_N.var(ddof=1) + (m - 1) * second_M.var(ddof=1)) / freedom)
-    if pooled == 0 or (_constant(first_N) and _constant(second_M)):
+    var_first, var_second = float(first_N.var(ddof=1)), float(second_M.var(ddof=1))
+    pooled_var = ((n - 1) * var_first + (m - 1) * var_second) / freedom
+    if pooled_var == 0 or (_constant(first_N) and _constant(second_M)):
         return Interval(value=math.nan, low=math.nan, high=math.nan)
-    g = (1 - 3 / (4 * freedom - 1)) * float(first_N.mean() - second_M.mean()) / pooled
-    half = float(stats.norm.ppf(1 - LEVEL / 2)) * math.sqrt((n + m) / (n * m) + g * g / (2 * (n + m)))
-    return Interval(value=g, low=g - half, high=g + half)
+    d = float(first_N.mean() - second_M.mean()) / math.sqrt(pooled_var)
+    var_pooled_var = 2 * ((n - 1) * var_first**2 + (m - 1) * var_second**2) / freedom**2
+    var_d = (var_first / n + var_second / m) / pooled_var + d * d * var_pooled_var / (4 * pooled_var**2)
+    correction = 1 - 3 / (4 * freedom - 1)
+    half = correction * float(stats.norm.ppf(1 - LEVEL / 2)) * math.sqrt(var_d)
+    return Interval(value=correction * d, low=correction * d - half, high=correction * d + half)
 
 
 def auc_between(first_N: np.ndarray, second_M: np.ndarray) -> tuple[Interval, float]:

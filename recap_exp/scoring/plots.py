@@ -13,9 +13,11 @@ from scipy import stats
 from recap_exp.scoring.groups import Groups
 from recap_exp.scoring.score import Scores
 
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#777777"
 SAMPLE = 5000
 """Candidates that density curves and scatter plots read at most; a larger set is sampled with a fixed seed, and the picture says so."""
+CURVE = 10
+"""Candidates that a density curve needs at least."""
 
 
 def new_figure(width: float = 7.0, height: float = 4.2) -> Figure:
@@ -35,31 +37,59 @@ def sample_rows(count: int, most: int = SAMPLE) -> np.ndarray:
     return np.arange(count) if count <= most else np.sort(np.random.default_rng(0).choice(count, most, replace=False))
 
 
+def linear_width(sum_N: np.ndarray) -> float | None:
+    """Half-width of the linear middle of an asinh axis, for scores whose tail dwarfs the bulk: a sure report alone weighs -369.
+    None: a linear axis will do."""
+    low, first, third, high = np.quantile(sum_N, [0.001, 0.25, 0.75, 0.999])
+    spread = float(third - first)
+    return spread if spread > 0 and high - low > 15 * spread else None
+
+
+def _asinh_ticks(width: float, low: float, high: float) -> list[float]:
+    """0 and, on either side, the powers of ten beyond the linear middle."""
+    powers = 10.0 ** np.arange(np.ceil(np.log10(2 * width)), 9)
+    return [t for t in (*-powers[::-1], 0.0, *powers) if low <= t <= high]
+
+
 def distribution(sum_N: np.ndarray, groups: Groups | None, title: str) -> Figure:
-    """Histogram of the weighted sums, as densities, with a Gaussian kernel density curve (Scott's rule) for each group."""
+    """Histogram of the weighted sums, as densities, with a Gaussian kernel density curve (Scott's rule) for each group.
+
+    On an asinh axis both are densities along the axis as drawn, so that areas are shares of candidates there too.
+    """
     parts = dict(zip(groups.labels, groups.split(sum_N), strict=True)) if groups else {"all candidates": sum_N}
     parts = {label: values for label, values in parts.items() if len(values)}
-    shown = np.concatenate(list(parts.values())) if parts else sum_N
-    low, high = np.quantile(shown, [0.001, 0.999]) if len(shown) else (0.0, 1.0)
+    shown = np.concatenate(list(parts.values()))
+    width = linear_width(shown)
+
+    def along(x: np.ndarray) -> np.ndarray:
+        return np.arcsinh(x / width) if width else x
+
+    def back(z: np.ndarray) -> np.ndarray:
+        return np.sinh(z) * width if width else z
+
+    low, high = np.quantile(along(shown), [0.001, 0.999])
     pad = 0.02 * (high - low) or 0.5
-    edges = np.linspace(low - pad, high + pad, 61)
+    edges, grid = np.linspace(low - pad, high + pad, 61), np.linspace(low - pad, high + pad, 256)
     fig = new_figure()
     ax = fig.add_subplot()
-    grid = np.linspace(edges[0], edges[-1], 256)
     sampled = False
     for (label, values), colour in zip(parts.items(), (BLUE, ORANGE), strict=False):
         # divided by all candidates, not density=True: those beyond the axis keep their share of the area
-        height = np.histogram(values, edges)[0] / (len(values) * (edges[1] - edges[0]))
-        ax.stairs(height, edges, fill=True, color=colour, alpha=0.35, label=f"{label} ({len(values):,}, mean {values.mean():.4g})")
+        height = np.histogram(along(values), edges)[0] / (len(values) * (edges[1] - edges[0]))
+        ax.stairs(height, back(edges), fill=True, color=colour, alpha=0.35, label=f"{label} ({len(values):,}, mean {values.mean():.4g})")
         ax.axvline(values.mean(), color=colour, linestyle=":", linewidth=1)
         rows = sample_rows(len(values))
         sampled |= len(rows) < len(values)
-        if len(rows) > 2 and np.ptp(values[rows]) > 1e-9 * max(1.0, np.abs(values).max()):
-            ax.plot(grid, stats.gaussian_kde(values[rows])(grid), color=colour, linewidth=1.8)
-    outside = int(((shown < edges[0]) | (shown > edges[-1])).sum())
+        if len(rows) >= CURVE and np.ptp(values[rows]) > 1e-9 * max(1.0, np.abs(values).max()):
+            ax.plot(back(grid), stats.gaussian_kde(along(values[rows]))(grid), color=colour, linewidth=1.8)
+    outside = int(((along(shown) < edges[0]) | (along(shown) > edges[-1])).sum())
     notes = [f"{outside:,} candidates beyond the axis"] * (outside > 0) + [f"density curves from {SAMPLE:,} candidates a group"] * sampled
-    tidy(ax, title, "score (weighted sum)" + (f"\n{'; '.join(notes)}" if notes else ""), "density")
-    ax.set_xlim(edges[0], edges[-1])
+    tidy(ax, title, "score (weighted sum)" + (f"\n{'; '.join(notes)}" if notes else ""), "density along the axis" if width else "density")
+    if width:
+        ax.set_xscale("asinh", linear_width=width)
+        ax.set_xticks(ticks := _asinh_ticks(width, *back(edges[[0, -1]])), [f"{t:g}" for t in ticks])
+        ax.minorticks_off()
+    ax.set_xlim(*back(edges[[0, -1]]))
     ax.legend(frameon=False, fontsize=9)
     return fig
 
@@ -74,7 +104,7 @@ def contributions(scores: Scores, title: str) -> Figure:
     left, right = fig.subplots(1, 2, sharey=True)
     left.barh(y, mean_E, color=colours)
     left.axvline(0, color=GREY, linewidth=0.8)
-    left.set_yticks(y, [f"{t.name} ({t.weight:+.4g})" for t in terms])
+    left.set_yticks(y, [f"{t.name} ({t.weight:.4g})" for t in terms])
     right.barh(y, share_E, color=colours)
     for at, share in zip(y, share_E, strict=True):
         right.annotate(f"{share:.1%}", (share, at), xytext=(3, 0), textcoords="offset points", va="center", fontsize=8)
@@ -93,6 +123,10 @@ def by_rank(scores: Scores, title: str) -> Figure:
     ax = fig.add_subplot()
     ax.plot(places, sorted_N[places - 1], color=BLUE, linewidth=1.8)
     ax.set_xscale("log")
+    if width := linear_width(scores.sum_N):
+        ax.set_yscale("asinh", linear_width=width)
+        ax.set_yticks(ticks := _asinh_ticks(width, sorted_N[-1], sorted_N[0]), [f"{t:g}" for t in ticks])
+        ax.yaxis.minorticks_off()
     if sorted_N[-1] < 0:
         ax.axhline(0, color=GREY, linewidth=0.8)
         below = float((sorted_N < 0).mean())

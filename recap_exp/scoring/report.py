@@ -171,17 +171,17 @@ def _metrics(stage: str, scores: Scores, difference: Difference | None, comparis
 
 
 def _figures(stage: str, partition: str, scores: Scores, groups: Groups | None, comparison: Comparison) -> dict[str, Figure]:
-    title = f"{partition}: {scores.weights.scoring}"
+    name = scores.weights.scoring
     figures = {
-        "distribution": plots.distribution(scores.sum_N, groups, title),
-        "contributions": plots.contributions(scores, title),
-        "by_rank": plots.by_rank(scores, title),
+        "distribution": plots.distribution(scores.sum_N, groups, f"Scores of {partition} by {name}"),
+        "contributions": plots.contributions(scores, f"What the scores of {partition} are made of: {name}"),
+        "by_rank": plots.by_rank(scores, f"Scores of {partition} from the best to the worst: {name}"),
     }
     for other, pair in comparison.with_base().items():
-        names = (scores.weights.scoring, other)
-        heading = f"{partition}: Spearman {pair.spearman:.3f}, Kendall {pair.kendall:.3f}"
+        names = (name, other)
+        heading = f"Ranking of {partition}: Spearman {pair.spearman:.3f}, Kendall {pair.kendall:.3f}"
         figures[f"ranking_{other}"] = plots.rankings(scores, comparison.scores[other], names, heading)
-    return {f"{stage}/{name}.png": figure for name, figure in figures.items()}
+    return {f"{stage}/{path}.png": figure for path, figure in figures.items()}
 
 
 def _notes(scores: Scores, cfg: ScoringConfig, task_list: Tasks | None) -> list[str]:

@@ -55,9 +55,7 @@ def _together(trained: ScoreReport, new: ScoreReport) -> str:
     elif not t.significant and not n.significant:
         tail = "Neither shows a difference: what there may be lies within the bounds above."
     else:
-        tail = (
-            "The two verdicts aren't the same, but no memory follows from it: the gap itself is within chance, or larger on the new rows."
-        )
+        tail = "No memory follows from that: the gap is within chance, or the groups differ more on the new rows."
     return f"{head} {tail}"
 
 

@@ -83,4 +83,4 @@ def _interval(i: Interval) -> str:
 
 
 def _p(p: float) -> str:
-    return f"{p:.2g}" if p >= 1e-4 else f"{p:.0e}"
+    return f"{p:.2g}" if p >= 1e-4 else f"{p:.0e}" if p > 1e-300 else "below 1e-300"

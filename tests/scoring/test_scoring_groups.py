@@ -103,7 +103,7 @@ def test_hedges_g_by_hand():
     # means 3 and 1, pooled standard deviation 1, J = 1 - 3 / (4 * 4 - 1)
     g = hedges_g(np.array([2.0, 3.0, 4.0]), np.array([0.0, 1.0, 2.0]))
     assert g.value == pytest.approx(2 * (1 - 3 / 15))
-    half = 1.959964 * math.sqrt(6 / 9 + 1.6**2 / 12)
+    half = 1.959964 * (1 - 3 / 15) * math.sqrt(2 / 3 + 2**2 / (2 * 4))
     assert (g.low, g.high) == pytest.approx((1.6 - half, 1.6 + half), rel=1e-6)
 
 
@@ -130,25 +130,29 @@ def test_too_few():
 
 @pytest.fixture(scope="module")
 def simulated():
-    """250 comparisons without a difference (unequal sizes), 250 with one of a standard deviation's half."""
+    """250 comparisons each: without a difference; with one of half a standard deviation; with unequal variances and sizes."""
     rng = np.random.default_rng(3)
     null = [compare_groups(rng.normal(0, 2, 40), rng.normal(0, 2, 25)) for _ in range(250)]
     real = [compare_groups(rng.normal(0.5, 1, 60), rng.normal(0, 1, 40)) for _ in range(250)]
-    return null, real
+    unequal = [compare_groups(rng.normal(1, 3, 30), rng.normal(0, 1, 200)) for _ in range(250)]
+    return null, real, unequal
 
 
 def test_null_groups_give_uniform_p(simulated):
-    null, _ = simulated
+    null, *_ = simulated
     for p in ("p_student", "p_welch", "p_mann_whitney"):
         assert stats.kstest([getattr(d, p) for d in null], "uniform").pvalue > 0.01, p
 
 
 def test_intervals_cover_the_truth(simulated):
-    null, real = simulated
-    auc = stats.norm.cdf(0.5 / math.sqrt(2))
-    truths = {"difference": (0.0, 0.5), "hedges_g": (0.0, 0.5), "auc": (0.5, auc)}
+    pooled = math.sqrt((29 * 9 + 199) / 228)
+    truths = {
+        "difference": (0.0, 0.5, 1.0),
+        "hedges_g": (0.0, 0.5, 1 / pooled),
+        "auc": (0.5, stats.norm.cdf(0.5 / math.sqrt(2)), stats.norm.cdf(1 / math.sqrt(10))),
+    }
     for name, by_case in truths.items():
-        for results, truth in zip((null, real), by_case, strict=True):
+        for results, truth in zip(simulated, by_case, strict=True):
             covered = np.mean([getattr(d, name).low <= truth <= getattr(d, name).high for d in results])
             assert 0.91 <= covered <= 0.99, (name, truth, covered)  # 0.95 within three standard errors of 250
 

@@ -5,11 +5,13 @@ import io
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from matplotlib.patches import StepPatch
 from rich.console import Console
 
 from recap_exp.compose import load_choice
 from recap_exp.errors import DataError
 from recap_exp.scoring.config import GroupsConfig, ScoringConfig
+from recap_exp.scoring.plots import linear_width
 from recap_exp.scoring.report import report
 from recap_exp.scoring.study import study_figure, study_words
 from recap_exp.tasks import Task
@@ -107,6 +109,22 @@ def test_a_handful_of_candidates(cfg, predict, count):
         assert r.words == "" and r.metrics["score/std"] == 0
     else:
         assert r.difference is None and "has 1 candidate; a comparison needs at least 2" in r.words
+    for figure in r.figures.values():
+        figure.savefig(io.BytesIO())
+
+
+def test_a_tail_that_dwarfs_the_bulk_gets_an_axis_of_its_own(cfg, predict):
+    predictions = halves(predict, count=2000)
+    predictions.probs_NT[::400, 2] = 0.9  # five sure reports at -369 each
+    assert linear_width(np.random.default_rng(0).normal(size=1000)) is None
+    r = report(predictions, cfg, partition="test")
+    axes = [r.figures[f"score/{n}.png"].axes[0] for n in ("distribution", "by_rank")]
+    assert (axes[0].get_xscale(), axes[1].get_yscale()) == ("asinh", "asinh")
+    steps = [p for p in axes[0].patches if isinstance(p, StepPatch)]
+    assert len(steps) == 2
+    z = np.arcsinh(steps[0].get_data().edges / linear_width(r.scores.sum_N))
+    areas = [(np.diff(z) * p.get_data().values).sum() for p in steps]
+    assert all(0.99 < a <= 1.0 + 1e-9 for a in areas)  # shares of candidates, but for those beyond the axis
     for figure in r.figures.values():
         figure.savefig(io.BytesIO())
 
