@@ -57,7 +57,9 @@ def test_unknown_kind_of_event(tmp_path: Path, key: str, fields: dict[str, Any])
     fails(key, "no event 'likes'", "did you mean 'like'?", "like, view", files=(log,), window_hours=1.0, **fields)
 
 
-@pytest.mark.parametrize(("unit", "value"), [("s", "soon"), ("iso", "2016-13-01"), ("s", 1e30), ("s", 2**60), ("ms", "inf")])
+@pytest.mark.parametrize(
+    ("unit", "value"), [("s", "soon"), ("iso", "2016-13-01"), ("s", 1e30), ("s", 2**60), ("s", 1_457_963_676_000), ("ms", "inf")]
+)
 def test_unparsable_time(tmp_path: Path, unit: str, value: object) -> None:
     good = "2016-01-01T00:00:00" if unit == "iso" else 5
     log = write(tmp_path / "log.csv", [(1, 1, good, "like"), (1, 2, good, "like"), (1, 3, value, "like")])
@@ -110,7 +112,7 @@ def test_a_column_of_lists(tmp_path: Path) -> None:
 def test_no_rows(tmp_path: Path) -> None:
     log = write(tmp_path / "log.csv", ROWS)
     fails("shorter than a label window of 100 h", "drop_incomplete", files=(log,), window_hours=100.0)
-    fails("split 'val' has no rows", "purge", files=(log,), window_hours=24.0)
+    fails("split 'train' has no rows", "purge", files=(log,), window_hours=24.0)
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def reference(log: list[tuple[int, int, int, str, str | None]], impressions: lis
     return rows
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(log=st.lists(events, min_size=1, max_size=40), impressions=st.sampled_from([None, ["view"], ["view", "share"]]))
 def test_every_column_is_what_plain_loops_say(
     tmp_path: Path, log: list[tuple[int, int, int, str, str | None]], impressions: list[str] | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +10,7 @@ import pytest
 from events_log import read, source, write
 
 from recap_exp.data.config import DataConfig
-from recap_exp.data.events import build, fingerprint
+from recap_exp.data.events import build
 
 ALL = {"split": {"train": 1.0}, "drop_incomplete": False, "window_hours": 1.0}
 HISTORY = {"counts": {"view": ["view"], "like": ["like"]}, "prior_strength": 5.0, "recent_hours": [1.0]}
@@ -173,18 +174,7 @@ def build_events(made_from) -> int:  # type: ignore[no-untyped-def]
     return sum(build(made_from, DataConfig(name="log", source=made_from))[2]["events"].values())
 
 
-def test_fingerprint_follows_the_content(tmp_path: Path) -> None:
-    log = write(tmp_path / "log.csv", [(1, 1, 0, "like")])
-    before = fingerprint(source(log))
-    moved = write(tmp_path / "other.csv", [(1, 1, 0, "like")])
-    assert fingerprint(source(moved)) == before
-    write(log, [(1, 1, 1, "like")])
-    assert fingerprint(source(log)) != before
-
-
 def test_how_it_was_made_is_told(tmp_path: Path) -> None:
-    import json
-
     log = write(tmp_path / "log.csv", [(1, i % 7, 10 * i, ("view", "like")[i % 2]) for i in range(30)])
     made_from = source(log, split={"train": 0.5, "test": 0.5}, window_hours=0.0)
     _, splits, made = build(made_from, DataConfig(name="log", source=made_from))

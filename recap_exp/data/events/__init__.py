@@ -14,17 +14,10 @@ if TYPE_CHECKING:
 def build(source: EventsSource, cfg: DataConfig) -> tuple[Schema, dict[str, Callable[[], Iterator[Columns]]], dict[str, Any]]:
     """The table's schema, its splits (each call gives the rows anew, in time order, in chunks), and how it was made.
 
-    The last is plain JSON: digest of the log, numbers of events, pairs and rows, times of the splits, vocabularies.
+    The last is plain JSON: numbers of events, pairs and rows, times of the splits, vocabularies.
     Memory: about 60 bytes an event and 4 bytes a feature and pair, with a peak near twice that.
     Raises DataError, one line, where the log does not fit the configuration.
     """
     from recap_exp.data.events.table import build
 
     return build(source, cfg)
-
-
-def fingerprint(source: EventsSource) -> str:
-    """SHA-256 over the content of the log's files: part of the key of a data set made from it. Reads the files, parses nothing."""
-    from recap_exp.data.events.log import fingerprint
-
-    return fingerprint(source)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import hashlib
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -24,8 +23,8 @@ from recap_exp.paths import data_path
 MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 HOUR = 3_600_000_000
 """Microseconds."""
-MAX_TIME = 2**61
-"""Microseconds either side of 1970: 73,000 years, so that windows can be added."""
+MAX_TIME = 62_135_596_800_000_000
+"""Microseconds either side of 1970, the years 1 to 3938: milliseconds that are taken for seconds lie beyond."""
 COMPRESSED = (".gz", ".zip")
 
 
@@ -64,15 +63,6 @@ def log_files(source: EventsSource) -> list[Path]:
         found.update((Path(m), None) for m in matches)
     plain = {p for p in found if p.suffix not in COMPRESSED}
     return [p for p in found if p.suffix not in COMPRESSED or p.with_suffix("") not in plain]
-
-
-def fingerprint(source: EventsSource) -> str:
-    """SHA-256 over the content of the log's files."""
-    digest = hashlib.sha256()
-    for path in log_files(source):
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
 
 
 def read_log(source: EventsSource) -> Log:

@@ -12,7 +12,7 @@ from recap_exp.data.config import DataConfig
 from recap_exp.data.events.categories import Category, categorise
 from recap_exp.data.events.config import EventsSource
 from recap_exp.data.events.history import History, smoothed
-from recap_exp.data.events.log import HOUR, Log, fingerprint, read_log
+from recap_exp.data.events.log import HOUR, Log, read_log
 from recap_exp.data.events.pairs import Pairs, find_pairs, firsts, flags, label
 from recap_exp.data.events.split import split_rows
 from recap_exp.data.schema import Block, Columns, Schema, chunk_rows
@@ -128,7 +128,6 @@ def _made(
         return datetime.fromtimestamp(microseconds / 1e6, UTC).isoformat()
 
     return {
-        "log": fingerprint(source),
         "events": {kind: int(n) for kind, n in zip(log.kinds, np.bincount(log.event, minlength=len(log.kinds)), strict=True)},
         "viewers": len(log.viewer_ids),
         "items": len(log.item_ids),
