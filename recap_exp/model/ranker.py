@@ -55,6 +55,8 @@ class Ranker(nn.Module):
     def __init__(self, cfg: ModelConfig, schema: Schema, tasks: Sequence[str]) -> None:
         super().__init__()
         self.tasks = tuple(tasks)
+        if BACKBONE in self.tasks or len({module_name(t) for t in self.tasks}) < len(self.tasks):
+            raise ConfigError(f"tasks must differ (dots count as __), and none may be called '{BACKBONE}': {', '.join(self.tasks)}")
         self.sharing = cfg.sharing
         widths = {name: schema.blocks[name].use for name in used_blocks(cfg, schema)}
         kinds = {name: schema.blocks[name].kind for name in widths}
