@@ -6,9 +6,10 @@ length prefixes and viewing the runs with NumPy. Anything else that is legal goe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -72,15 +73,17 @@ class Decoder:
         self.schema = schema
         self.wanted = fields(schema)
 
-    def __call__(self, records: Sequence[bytes], file: str, first: int) -> Columns:
-        """N records, the first of which is record number `first` of the file.
+    def __call__(self, records: Iterable[bytes], rows: int, file: str, first: int) -> Columns:
+        """Up to `rows` records, the first of which is record number `first` of the file. Each is decoded as soon as it comes, while it
+        is in the processor's cache.
 
         Raises DataError naming file, record and feature where a record is no tf.Example, or a feature has the wrong type or length.
         """
-        n = len(records)
-        blocks = {name: np.zeros((n, b.use), DTYPES[b.kind]) for name, b in self.schema.blocks.items()}
-        scalars: dict[str, list[Any]] = {f.key: [None] * n for fs in self.wanted.values() for f in fs if f.block is None}
-        for row, record in enumerate(records):
+        blocks = {name: np.zeros((rows, b.use), DTYPES[b.kind]) for name, b in self.schema.blocks.items()}
+        scalars: dict[str, list[Any]] = {f.key: [None] * rows for fs in self.wanted.values() for f in fs if f.block is None}
+        n = 0
+        for row, record in enumerate(islice(records, rows)):
+            n = row + 1
             try:
                 for key, wire, values in _read(record, self.wanted):
                     for field in self.wanted[key]:
@@ -91,6 +94,8 @@ class Decoder:
                             blocks[field.block][row, field.offset : field.offset + field.use] = values[: field.use]
             except ValueError as error:
                 raise DataError(f"{file}: record {first + row}: {error}") from error
+        blocks = {name: array[:n] for name, array in blocks.items()}
+        scalars = {key: values[:n] for key, values in scalars.items()}
         return self._columns(blocks, scalars, file, np.arange(first, first + n))
 
     def _columns(self, blocks: dict[str, np.ndarray], scalars: dict[str, list[Any]], file: str, records: np.ndarray) -> Columns:
@@ -164,8 +169,8 @@ def _read_plain(record: bytes, wanted: dict[bytes, list[Field]]) -> list[tuple[b
                 return None
             if wire == FLOAT and size % 4 == 0:
                 found.append((key, wire, np.frombuffer(record, "<f4", size // 4, pos)))
-            elif wire == INT and size == 1 and record[pos] < 0x80:
-                found.append((key, wire, [record[pos]]))
+            elif wire == INT and 0 < size <= 10 and (number := _varint(record, pos))[1] == stop:
+                found.append((key, wire, [number[0] if number[0] < 2**63 else number[0] - 2**64]))
             elif wire == INT and (values := unpack_varints(record[pos:stop])) is not None:
                 found.append((key, wire, values))
             elif wire == BYTES:

@@ -69,16 +69,11 @@ def read(path: Path, schema: Schema) -> Iterator[Columns]:
     """The file's rows, chunk by chunk; only what the schema names is decoded."""
     decode = Decoder(schema)
     rows = chunk_rows(schema)
+    records = read_records(path)
     first = 0
-    records: list[bytes] = []
-    for record in read_records(path):
-        records.append(record)
-        if len(records) == rows:
-            yield decode(records, str(path), first)
-            first += rows
-            records = []
-    if records:
-        yield decode(records, str(path), first)
+    while len(columns := decode(records, rows, str(path), first)):
+        yield columns
+        first += len(columns)
 
 
 class RecordWriter:
