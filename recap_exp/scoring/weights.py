@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from recap_exp.errors import ConfigError, DataError, nearest
-from recap_exp.scoring.config import Engagement, ScoringConfig
+from recap_exp.scoring.config import ScoringConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,9 +128,3 @@ def equal_share(weights: Weights, tasks: Sequence[str], probs_NT: np.ndarray) ->
     sizes_E = np.divide(total / max(used_E.sum(), 1), mean_E, out=np.zeros_like(mean_E), where=used_E)
     terms = tuple(replace(t, weight=float(np.sign(t.weight) * size)) for t, size in zip(weights.terms, sizes_E, strict=True))
     return replace(weights, terms=terms)
-
-
-def as_given(cfg: ScoringConfig, weights: Weights) -> ScoringConfig:
-    """`cfg` with the resolved weights written in: scores other data, or one candidate, exactly as these were scored."""
-    engagements = {t.name: Engagement(weight=t.weight, task=t.task) for t in weights.terms}
-    return replace(cfg, weights="given", unmatched="list", engagements=engagements)

@@ -8,7 +8,7 @@ from recap_exp.errors import ConfigError, DataError
 from recap_exp.paths import conf_dir
 from recap_exp.scoring.config import Engagement, GroupsConfig, ScoringConfig
 from recap_exp.scoring.score import score_predictions
-from recap_exp.scoring.weights import as_given, resolve
+from recap_exp.scoring.weights import resolve
 
 HOME = (
     "is_favorited",
@@ -84,14 +84,6 @@ def test_equal_share_contributes_equally_and_keeps_signs_and_scale(predict, scor
     total = np.abs(before.mean_E).sum()
     np.testing.assert_allclose(after.mean_E, [total / 3, -total / 3, 0, total / 3], rtol=1e-12)
     np.testing.assert_allclose(after.share_E, [1 / 3, 1 / 3, 0, 1 / 3], rtol=1e-12)
-
-
-def test_as_given_scores_one_candidate_as_among_all(predict, scoring):
-    probs = np.random.default_rng(2).random((20, 3))
-    cfg = scoring({"a": 1.0, "b": -2.0, "quote": 5.0}, weights="equal_share", unmatched="list")
-    among_all = score_predictions(predict(probs, ("a", "b", "c")), cfg)
-    alone = score_predictions(predict(probs[3:4], ("a", "b", "c")), as_given(cfg, among_all.weights))
-    assert alone.score_N[0] == among_all.score_N[3]
 
 
 def test_equal_share_of_zero_weights_is_zero(predict, scoring):
