@@ -112,13 +112,12 @@ def task_metrics(o: Outcomes) -> dict[str, float]:
     ranking = Ranking.of(o.probs_N, o.labels_N, o.weights_N)
     metrics = {
         "positives": float(o.labels_N.sum()),
-        "ctr": float("nan"),  # here for its place in tables
+        **level_metrics(o.probs_N, o),
         "auroc": ranking.auroc(),
         "auroc_se": ranking.auroc_se(),
         "auroc_z": ranking.auroc_z(),
         "average_precision": ranking.average_precision(),
     }
-    metrics |= level_metrics(o.probs_N, o)
     if o.calibrated_N is not None:
         calibrated = level_metrics(o.calibrated_N, o)
         metrics |= {f"{name}_calibrated": value for name, value in calibrated.items() if name != "ctr"}
@@ -150,16 +149,16 @@ def truth_metrics(o: Outcomes, auroc: float) -> dict[str, float]:
     """
     if o.truths_N is None:
         return {}
-    of_truth = task_metrics(Outcomes(probs_N=o.truths_N, labels_N=o.labels_N, weights_N=o.weights_N))
+    auroc_of_truth = Ranking.of(o.truths_N, o.labels_N, o.weights_N).auroc()
 
     def mean(values_N: np.ndarray) -> float:
         return WeightedMean().update(values_N, o.weights_N).compute()
 
     error_N = o.probs_N.astype(np.float64) - o.truths_N
     return {
-        "auroc_of_truth": of_truth["auroc"],
-        "auroc_ratio": _ratio(auroc, of_truth["auroc"]),
-        "rce_of_truth": of_truth["rce"],
+        "auroc_of_truth": auroc_of_truth,
+        "auroc_ratio": _ratio(auroc, auroc_of_truth),
+        "rce_of_truth": level_metrics(o.truths_N, o)["rce"],
         "truth_mae": mean(np.abs(error_N)),
         "truth_rmse": float(np.sqrt(mean(error_N**2))),
         "truth_calibration": _ratio(mean(o.probs_N), mean(o.truths_N)),
