@@ -69,11 +69,7 @@ def compare(predictions: Predictions, scorings: Mapping[str, ScoringConfig]) -> 
     The first is the base. So only weights differ, whatever the others say of raw and calibrated.
     """
     probs_NT = chosen_probabilities(predictions, next(iter(scorings.values())))
-    return compare_scores({name: score_probabilities(probs_NT, predictions.tasks, cfg) for name, cfg in scorings.items()})
-
-
-def compare_scores(scores: Mapping[str, Scores]) -> Comparison:
-    """As `compare`, of scores that exist."""
+    scores = {name: score_probabilities(probs_NT, predictions.tasks, cfg) for name, cfg in scorings.items()}
     names = list(scores)
     orders = {name: scores[name].order for name in names}
     pairs = {}
@@ -82,7 +78,7 @@ def compare_scores(scores: Mapping[str, Scores]) -> Comparison:
             overlap = {label: _overlap(orders[a], orders[b], k) for label, k in depths(len(orders[a])).items()}
             spearman, kendall = _correlations(scores[a].sum_N, scores[b].sum_N)
             pairs[a, b] = Pair(spearman=spearman, kendall=kendall, overlap=overlap)
-    return Comparison(scores=dict(scores), pairs=pairs)
+    return Comparison(scores=scores, pairs=pairs)
 
 
 def depths(candidates: int) -> dict[str, int]:

@@ -98,17 +98,16 @@ def report(
     task_list: Tasks | None = None,
     others: Mapping[str, ScoringConfig] | None = None,
     trained_on: bool = False,
-    stage: str | None = None,
 ) -> ScoreReport:
     """Score the candidates of one partition and say all that `cfg` asks of it.
 
     others: the weight sets of cfg.compare, by name. trained_on: the ranker was trained on these rows (changes words, not numbers).
-    stage: first word of metrics and paths; `cfg.stage(partition)` unless given. task_list: shows weights whose sign contradicts their task.
+    task_list: shows weights whose sign contradicts their task. Metrics and paths begin with `cfg.stage(partition)`.
     Raises DataError without candidates, and what `resolve`, `score` and `assign` raise.
     """
     if not len(predictions):
         raise DataError(f"partition '{partition}' has no candidates to score")
-    stage = stage or cfg.stage(partition)
+    stage = cfg.stage(partition)
     probs_NT = chosen_probabilities(predictions, cfg)
     comparison = compare(predictions, {cfg.name: cfg, **(others or {})})
     scores = comparison.scores[cfg.name]

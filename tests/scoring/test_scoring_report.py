@@ -83,7 +83,8 @@ def test_two_reports_of_the_same_candidates_are_identical(cfg, predict):
 def test_several_partitions_have_stages_of_their_own(cfg, predict):
     cfg.partitions = ["train", "fresh"]
     assert "score_fresh/mean" in report(halves(predict), cfg, partition="fresh").metrics
-    assert "score/mean" in report(halves(predict), cfg, partition="fresh", stage="score").metrics
+    cfg.partitions = ["fresh"]
+    assert "score/mean" in report(halves(predict), cfg, partition="fresh").metrics
 
 
 def test_notes(predict, scoring):
