@@ -108,7 +108,8 @@ class Collector:
 
     def outcomes(self, task: str) -> Outcomes:
         """All rows of one task."""
-        return Outcomes.concatenate(self.parts[task])
+        self.parts[task] = [Outcomes.concatenate(self.parts[task])]  # one copy only
+        return self.parts[task][0]
 
     def _begin(self, chunk: Predictions) -> None:
         for task in [*(self.cfg.tasks or ()), *self.cfg.rates]:
