@@ -106,11 +106,6 @@ def _optimizer(cfg: ExperimentConfig) -> None:
 def _model(cfg: ExperimentConfig) -> None:
     for name in cfg.model.towers:
         _known(name, cfg.tasks, "model.towers")
-    for key, tower in (("model.tower", cfg.model.tower), *((f"model.towers.{n}", t) for n, t in cfg.model.towers.items())):
-        if tower.layers[-1:] != [1]:
-            raise ConfigError(f"{key}.layers={tower.layers}: a tower gives one logit, its last layer must be 1")
-    if cfg.model.backbone is None and cfg.model.sharing != "share_none":
-        raise ConfigError(f"model.sharing={cfg.model.sharing} needs model.backbone; without one set model.sharing=share_none")
 
 
 def _partitions(cfg: ExperimentConfig) -> None:

@@ -130,7 +130,8 @@ def ui(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     from recap_exp.tracking.ui import ui as serve
 
-    return serve(port=given.port) or 0
+    serve(port=given.port)
+    return 0
 
 
 def send(arguments: list[str]) -> int:
@@ -140,7 +141,7 @@ def send(arguments: list[str]) -> int:
     pairs = dict(a.split("=", 1) for a in arguments if "=" in a)
     if set(pairs) - {"run"} or len(pairs) != len(arguments):
         raise ConfigError(f"recap-exp send takes run=RUN_ID or nothing, not {' '.join(arguments)}")
-    return send_runs(pairs.get("run", "all")) or 0
+    return min(1, send_runs(pairs.get("run", "all")))
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {"train": train, "score": score, "data": data, "ui": ui, "send": send}

@@ -53,8 +53,11 @@ def run(cfg: ExperimentConfig) -> Result:
         evaluations, scored = evaluate_partitions(cfg, dataset, ranker)
         record.fitted(fitted)
         record.evaluations(evaluations, fitted, logged=watched(cfg))
-        record.scores(score_partitions(cfg, scored))
-        record.model(ranker, dataset.schema, cfg)
+        reports = score_partitions(cfg, scored)
+        record.scores(reports)
+        record.checkpoint(Checkpoints(folder.checkpoints).best() or Checkpoints(folder.checkpoints).newest())
+        if cfg.tracking.log_model:
+            record.model(ranker, dataset.schema, cfg, reports[0])
     return Result(
         run_id=folder.id,
         folder=folder.path,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -12,9 +13,12 @@ from rich.console import Console
 from recap_exp.compose import to_yaml
 from recap_exp.config import ExperimentConfig, ScoreConfig
 from recap_exp.data.dataset import Dataset
+from recap_exp.data.schema import Schema
 from recap_exp.evaluation.evaluate import Evaluation
 from recap_exp.evaluation.figures import figures
 from recap_exp.evaluation.report import metrics_table
+from recap_exp.model.ranker import Ranker
+from recap_exp.pyfunc import save_pyfunc
 from recap_exp.runs import RunFolder
 from recap_exp.scoring.report import ScoreReport
 from recap_exp.scoring.study import study_figure, study_words
@@ -100,8 +104,9 @@ class RunRecord:
             self.tracker.table(evaluation.table(), f"evaluation/{evaluation.partition}.json")
             if strata := evaluation.strata_table():
                 self.tracker.table(strata, f"evaluation/{evaluation.partition}_strata.json")
-            for path, figure in figures(evaluation).items():
-                self.tracker.figure(figure, path)
+            if evaluation.partition not in logged:  # those have curves
+                for path, figure in figures(evaluation).items():
+                    self.tracker.figure(figure, path)
             self.console.print(metrics_table(evaluation))
 
     def scores(self, reports: Sequence[ScoreReport]) -> None:
@@ -116,15 +121,33 @@ class RunRecord:
             self.tracker.artifact(report.write(self.folder.path / report.stage), report.stage)
             self.tracker.text("".join(f"{line}\n" for line in report.lines), f"{report.stage}/formulas.txt")
             for line in report.lines:
-                self.console.print(line, highlight=False, markup=False)
+                self.console.print(line, highlight=False, markup=False, soft_wrap=True)
             self.console.print(report.table())
             for note in report.notes:
                 self.console.print(f"  {note}", style="dim", highlight=False)
         if words := study_words(reports):
             self.tracker.text(words + "\n", "score/words.txt")
-            self.console.print(words, highlight=False)
+            self.console.print(words, highlight=False, soft_wrap=True)
         if len(reports) > 1 and (figure := study_figure(reports)):
             self.tracker.figure(figure, "score/groups.png")
+
+    def model(self, ranker: Ranker, schema: Schema, cfg: ExperimentConfig, report: ScoreReport) -> None:
+        """A model that mlflow.pyfunc loads: features in, probabilities and the score of `report`'s weights out."""
+        folder = save_pyfunc(
+            self.folder.path / "model",
+            ranker=ranker,
+            model=cfg.model,
+            schema=schema,
+            weights=report.scores.weights,
+            probabilities=cfg.scoring.probabilities,
+            rates=cfg.evaluation.partitions[report.partition].rates,
+        )
+        self.tracker.artifact(folder, "model")
+
+    def checkpoint(self, path: Path | None) -> None:
+        """The checkpoint that the results are of; linked, where the store is on this disk."""
+        if path is not None:
+            self.tracker.artifact(path, f"checkpoint/{path.name}")
 
     def close(self) -> None:
         """The last lines in the terminal: where everything is."""
