@@ -50,6 +50,11 @@ def ui_base(uri: str) -> str:
     return uri if is_server(uri) else f"http://127.0.0.1:{PORT}"
 
 
+def compare_url(uri: str, experiment_id: str, base: str | None = None) -> str:
+    """The list of an experiment's runs, with the columns that `columns.py` chose."""
+    return f"{base or ui_base(uri)}/#/experiments/{experiment_id}/runs?viewStateShareKey=recap"
+
+
 def ui_command(uri: str) -> str | None:
     """The command that opens the interface; None where a server shows it anyway."""
     if is_server(uri):

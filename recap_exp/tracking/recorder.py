@@ -15,7 +15,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recap_exp.tracking.destination import ui_base
+from recap_exp.tracking.destination import compare_url, ui_base
 from recap_exp.tracking.journal import Journal
 from recap_exp.tracking.links import link
 from recap_exp.tracking.run_file import update_run
@@ -102,6 +102,11 @@ class Recorder:
         if not self._ids:
             return None
         return f"{ui_base(self._ids['uri'])}/#/experiments/{self._ids['experiment_id']}/runs/{self._ids['mlflow_run_id']}"
+
+    @property
+    def compare_url(self) -> str | None:
+        """The list of the experiment's runs with its chosen columns, in MLflow's interface; None while the run is in no store."""
+        return compare_url(self._ids["uri"], self._ids["experiment_id"]) if self._ids else None
 
     def finish(self, status: Status = "FINISHED") -> bool:
         if self._finished is None:

@@ -149,6 +149,7 @@ class Sender:
     def _single(self, record: Record) -> None:
         from mlflow.exceptions import MlflowException
 
+        from recap_exp.tracking.columns import show_columns
         from recap_exp.tracking.store import is_refusal
 
         run, kind = self.open(), record["k"]
@@ -159,6 +160,7 @@ class Sender:
                 self.store.dataset(run.info.run_id, record)
             elif kind == "end":
                 self.store.end(run.info.run_id, record["status"], record["t"])
+                show_columns(self.store.client, run.info.run_id)
                 self.state["closed"] = True
             elif kind == "start" and self.state.get("closed"):
                 self._run = self.store.run(record, run.info.run_id)

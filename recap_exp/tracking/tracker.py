@@ -61,5 +61,9 @@ class Tracker(Protocol):
     def url(self) -> str | None:
         """Where the run is seen in MLflow's UI; None while it is in no store."""
 
+    @property
+    def compare_url(self) -> str | None:
+        """Where the experiment's runs stand side by side with the columns that tell them apart; None while the run is in no store."""
+
     def finish(self, status: Status = "FINISHED") -> bool:
         """Close the run and wait until its records are in the store. False: not all are, and `recap-exp send` will bring them there."""

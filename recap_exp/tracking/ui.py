@@ -9,9 +9,10 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
 
 from recap_exp.errors import RecapError
-from recap_exp.tracking.destination import PORT, artifacts_dir, is_server, resolve_uri
+from recap_exp.tracking.destination import PORT, artifacts_dir, compare_url, is_server, resolve_uri
 
 HOST = "127.0.0.1"
 QUIET = {
@@ -41,16 +42,31 @@ def ui(port: int = PORT, uri: str | None = None) -> None:
             raise RecapError(
                 f"port {port} of {HOST} can't be used ({error.strerror}); give another: recap-exp ui --port {port + 1}"
             ) from None
+    # A mere kill would leave the server behind; as an exception it comes past the `finally`.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     server = start_server(uri, port)
     try:
         wait_until_up(server, port)
-        print(f"http://{HOST}:{port} shows {uri}; Ctrl-C ends it", flush=True)
+        print(f"http://{HOST}:{port} shows {uri}; Ctrl-C ends it")
+        for name, url in newest_experiments(uri, port):
+            print(f"  {name}: {url}")
+        sys.stdout.flush()
         server.wait()
         raise RecapError(f"mlflow's server ended by itself with exit code {server.returncode}")
     except KeyboardInterrupt:
         print()
     finally:
         stop_server(server)
+
+
+def newest_experiments(uri: str, port: int, most: int = 5) -> Iterator[tuple[str, str]]:
+    """Names of the experiments that were written last, each with the address of its runs side by side."""
+    from recap_exp.tracking.columns import TAG
+    from recap_exp.tracking.store import Store
+
+    for experiment in Store(uri).client.search_experiments(order_by=["last_update_time DESC"], max_results=most):
+        if TAG in experiment.tags:
+            yield experiment.name, compare_url(uri, experiment.experiment_id, f"http://{HOST}:{port}")
 
 
 def start_server(uri: str, port: int) -> subprocess.Popen[bytes]:
@@ -60,11 +76,12 @@ def start_server(uri: str, port: int) -> subprocess.Popen[bytes]:
     os.environ |= QUIET
     Store(uri)
     folder = artifacts_dir(uri)
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--host", HOST, "--port", str(port), "--workers", "1"]
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--host", HOST, "--port", str(port)]
+    command += ["--workers", "1", "--uvicorn-opts", "--log-level warning"]
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
         command += ["--default-artifact-root", folder.as_uri(), "--artifacts-destination", folder.as_uri()]
-    return subprocess.Popen(command, env=os.environ | QUIET, start_new_session=True)
+    return subprocess.Popen(command, env=os.environ | QUIET, start_new_session=True, stdout=subprocess.DEVNULL)
 
 
 def wait_until_up(server: subprocess.Popen[bytes], port: int) -> None:
