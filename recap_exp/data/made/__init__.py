@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def make(source: MadeSource, cfg: DataConfig, labels: Sequence[str]) -> tuple[Schema, Splits, dict[str, Any]]:
-    """A made data set: its schema, a fresh stream of chunks per split, and how it was made, for the manifest.
+    """A made data set: its schema, a fresh stream of chunks per split, and what the manifest should know beside the configuration.
 
     `labels` are the label columns that the experiment needs. The same configuration gives the same rows, bit for bit; splits are
     independent draws; a longer split begins with the rows of a shorter one. ConfigError: a label column or block that the source

@@ -153,7 +153,7 @@ class PlantedSource:
     """Rows per split."""
     rates: dict[str, float] = field(default_factory=lambda: dict(RATES))
     """Base rate per label column: the mean of its true probabilities. These are the label columns that are stored."""
-    continuous: int = 40
+    continuous: int = 32
     """Heavy-tailed features."""
     binary: int = 12
     """Features that are 0 or 1."""

@@ -6,25 +6,26 @@ Shape suffixes: N rows, C continuous, I binary, J discrete, E embedding width, F
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import expit
 
-from recap_exp.data.made.config import PlantedSource
+from recap_exp.data.made.config import NEGATIVE_LABELS, PlantedSource
 from recap_exp.data.made.draws import generator
 
-SIGNAL = 1.3
+SIGNAL = 1.5
 """Standard deviation of a task's true logit."""
 
 SHARES = {
-    "level": 0.22,
-    "trend": 0.12,
-    "flags": 0.10,
-    "affinity": 0.16,
-    "engagement": 0.10,
-    "gated": 0.14,
-    "product": 0.13,
-    "category": 0.03,
+    "level": 0.36,
+    "trend": 0.16,
+    "flags": 0.16,
+    "affinity": 0.12,
+    "engagement": 0.04,
+    "gated": 0.09,
+    "product": 0.05,
+    "category": 0.02,
 }
 """Average share of each factor in a task's logit variance."""
 
@@ -47,21 +48,26 @@ class HiddenFunction:
     def __init__(self, source: PlantedSource, rate_I: np.ndarray) -> None:
         """Draw the weights from the seed; a task's loadings depend on its label's name alone, not on the other tasks."""
         rng = generator(source.seed, "hidden")
+        self.labels = list(source.rates)
         self.rates_T = np.array(list(source.rates.values()))
         self.rate_I = rate_I
-        # four disjoint sets of continuous features
-        chosen = rng.permutation(source.continuous)[: 4 * (source.continuous // 8 or 1)]
-        self.sets = np.split(chosen, 4)
+        # disjoint sets of continuous features: two sums, one that a flag switches, one that multiplies the level
+        wide = source.continuous // 8
+        chosen = rng.permutation(source.continuous)[: 2 * wide + 2]
+        self.sets = np.split(chosen, (wide, 2 * wide, 2 * wide + 1))
         self.set_weights = [rng.choice([-1, 1], size=len(s)) * rng.uniform(0.5, 1.5, len(s)) for s in self.sets]
         self.flag_weights = rng.standard_normal(source.binary)
         self.category_JV = rng.standard_normal((source.discrete, 10))
         share_F = np.array(list(SHARES.values()))
-        base_F = rng.choice([-1.0, 1.0], size=len(SHARES))
+        sign_F = rng.choice([-1.0, 1.0], size=len(SHARES))
+        # what speaks for a post keeps people from reporting it; being active makes all engagements likelier
+        against_F = np.where(np.array(list(SHARES)) == "trend", 1.0, -1.0)
         loadings = []
         for label in source.rates:
             own = generator(source.seed, f"loadings/{label}")
-            flip_F = np.where(own.random(len(SHARES)) < 0.2, -1.0, 1.0)
-            loadings.append(base_F * flip_F * np.sqrt(share_F * own.uniform(0.4, 1.6, len(SHARES))))
+            flip_F = np.where(own.random(len(SHARES)) < 0.05, -1.0, 1.0)
+            side_F = against_F if label in NEGATIVE_LABELS else np.ones(len(SHARES))
+            loadings.append(sign_F * side_F * flip_F * np.sqrt(share_F * own.uniform(0.6, 1.4, len(SHARES))))
         self.loadings_FT = np.array(loadings).T
         self.mean_F, self.std_F = np.zeros(len(SHARES)), np.ones(len(SHARES))
         self.std_T, self.intercept_T = np.ones(len(self.rates_T)), np.zeros(len(self.rates_T))
@@ -89,6 +95,15 @@ class HiddenFunction:
             above_T = expit(signal_NT + middle_T).mean(axis=0) > self.rates_T
             low_T, high_T = np.where(above_T, low_T, middle_T), np.where(above_T, middle_T, high_T)
         self.intercept_T = (low_T + high_T) / 2
+
+    def to_json(self) -> dict[str, Any]:
+        """What drives each task: loadings of standardised factors in units of the logit, and intercepts."""
+        loadings_FT = SIGNAL * self.loadings_FT / self.std_T
+        tasks = {
+            label: {"intercept": round(float(self.intercept_T[t]), 6), "loadings": [round(float(v), 6) for v in loadings_FT[:, t]]}
+            for t, label in enumerate(self.labels)
+        }
+        return {"factors": list(SHARES), "tasks": tasks}
 
     def probs(self, x: Features) -> np.ndarray:
         """[N, T] float64 true probabilities."""

@@ -29,17 +29,21 @@ class Planted:
         self.schema = _schema(source, cfg)
         self.labels = list(source.rates)
         rng = generator(source.seed, "world")
-        width = source.embedding
-        self.user_emb_UE = rng.standard_normal((USERS, width), dtype=np.float32)
+        # embeddings have a decaying spectrum: a few interests tell users and authors apart
+        spectrum_E = (0.7 ** np.arange(source.embedding)).astype(np.float32)
+        users, noise, authors = (rng.standard_normal((n, source.embedding), dtype=np.float32) for n in (USERS, USERS, AUTHORS))
+        self.user_emb_UE = users * spectrum_E
         # what a user engages with resembles what the user follows, but is not the same
-        self.user_eng_UE = 0.6 * self.user_emb_UE + 0.8 * rng.standard_normal((USERS, width), dtype=np.float32)
-        self.author_emb_AE = rng.standard_normal((AUTHORS, width), dtype=np.float32)
+        self.user_eng_UE = (0.6 * users + 0.8 * noise) * spectrum_E
+        self.author_emb_AE = authors * spectrum_E
         self.user_id_U, self.author_id_A = (rng.integers(2**32, 2**62, size=n) for n in (USERS, AUTHORS))
         self.post_id_AP = rng.integers(2**32, 2**62, size=(AUTHORS, POSTS))
-        self.tail_C = rng.uniform(1.0, 3.0, source.continuous).astype(np.float32)
+        self.tail_C = rng.uniform(0.5, 2.0, source.continuous).astype(np.float32)
         self.rate_I = rng.uniform(0.2, 0.7, source.binary).astype(np.float32)
-        self.hidden = HiddenFunction(source, self.rate_I)
-        self.hidden.calibrate(self._features(generator(source.seed, "calibration"), 8 * CHUNK_ROWS)[0])
+        self.hidden: HiddenFunction | None = None
+        if not isinstance(source, NullSource):
+            self.hidden = HiddenFunction(source, self.rate_I)
+            self.hidden.calibrate(self._features(generator(source.seed, "calibration"), 8 * CHUNK_ROWS)[0])
 
     def split(self, split: str) -> Iterator[Columns]:
         """The rows of one split, in chunks."""
@@ -47,7 +51,7 @@ class Planted:
 
     def _draw(self, rng: np.random.Generator, rows: int) -> Columns:
         x, ids = self._features(rng, rows)
-        columns = Columns(ids=ids)
+        columns = Columns(ids={name: ids[column] for name, column in self.schema.ids.items()})
         # sign(x) log(1 + |x|), the ranker's first step, undoes the heavy tails
         continuous = np.sign(x.z_NC) * np.expm1(np.abs(x.z_NC) * self.tail_C)
         columns.blocks = {
@@ -58,7 +62,7 @@ class Planted:
             "user_eng_embedding": x.user_eng_NE,
             "author_embedding": x.author_NE,
         }
-        probs_NT = np.tile(list(self.source.rates.values()), (rows, 1)) if isinstance(self.source, NullSource) else self.hidden.probs(x)
+        probs_NT = self.hidden.probs(x) if self.hidden else np.tile(list(self.source.rates.values()), (rows, 1))
         drawn_NT = rng.random(probs_NT.shape) < probs_NT
         columns.labels = {label: drawn_NT[:, t].astype(np.int64) for t, label in enumerate(self.labels)}
         columns.truths = {label: np.ascontiguousarray(probs_NT[:, t]) for t, label in enumerate(self.labels)}
@@ -102,7 +106,7 @@ def _schema(source: PlantedSource, cfg: DataConfig) -> Schema:
     labels = tuple(source.rates)
     return Schema(
         blocks={name: Block(kind=kind, columns=(name,), width=width, use=width) for name, (kind, width) in widths.items()},
-        ids={name: name for name in IDS},
+        ids=dict(cfg.ids) or {name: name for name in IDS},
         labels=labels,
         truths=labels,
     )

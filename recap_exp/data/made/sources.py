@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -23,17 +22,20 @@ def make_source(
     """See `recap_exp.data.made.make`."""
     _check_labels(source, labels)
     splits: Splits
+    made: dict[str, Any] = {}
     if isinstance(source, PlantedSource):
         planted = Planted(source, cfg)
         schema = planted.schema
         splits = {split: partial(planted.split, split) for split in source.rows}
+        if planted.hidden:
+            made["hidden_function"] = planted.hidden.to_json()
     elif isinstance(source, HalvesSource):
         schema = uniform_schema(cfg, source)
         splits = {split: partial(halves_split, source, schema, split) for split in source.splits}
     else:
         schema = uniform_schema(cfg, source)
         splits = {split: partial(random_split, source, schema, split) for split in source.rows}
-    return schema, splits, {"source": asdict(source)}
+    return schema, splits, made
 
 
 def _check_labels(source: RandomSource | HalvesSource | PlantedSource, labels: Sequence[str]) -> None:
