@@ -22,6 +22,8 @@ from recap_exp.training.progress import Progress
 from recap_exp.training.window import Losses, Pace
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+SYNCHRONOUS = ("cpu",)
+"""Devices on which reading a number makes nobody wait."""
 
 
 class MetricsLog(Protocol):
@@ -149,13 +151,13 @@ class _Run:
         assert isinstance(row, Tensor)
         self.losses.add(row)
         finite = row.isfinite().all()
-        if self.device.type == "cpu":
+        if self.device.type in SYNCHRONOUS:
             if not finite:
                 self._require_finite()
             skip = None
         else:
-            # Looking would make this step wait for the device. The device looks itself: from the first loss that is not finite it
-            # skips all updates, and whoever reads the losses next finds out.
+            # Looking would make this step wait for the device. So the device looks itself: from the first loss that is not finite on
+            # it skips all updates, and whoever reads the losses next finds out.
             skip = self.spoilt.copy_(torch.maximum(self.spoilt, 1.0 - finite.float()))
         self.norms = self.optimizer.norms(self.scaler.get_scale()) if with_norms else {}
         self.optimizer.update(self.scaler, skip)

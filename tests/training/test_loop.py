@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 
+import numpy as np
 import pytest
 import torch
 from small_training import Log, make_batches, make_optimizer, make_ranker, same, train, weights
 
 from recap_exp.data.batch import Batch
 from recap_exp.errors import ConfigError, DataError, RecapError
-from recap_exp.training.checkpoint import Checkpoints
+from recap_exp.training import loop
+from recap_exp.training.checkpoint import Checkpoints, read_meta
 from recap_exp.training.config import EarlyStoppingConfig, TrainerConfig
-from recap_exp.training.seeds import capture, choose_device
+from recap_exp.training.seeds import capture, choose_device, prepare_torch
 
 
 def halves(batch: Batch) -> list[Batch]:
@@ -117,6 +120,34 @@ def test_a_non_finite_loss_ends_it_before_the_update(tmp_path):
     assert Checkpoints(tmp_path / "b").newest() is None
 
 
+def test_where_looking_would_wait_the_device_skips_all_updates_from_there_on(tmp_path, monkeypatch):
+    def spoil(batch):
+        batch.weights_BT[0, 1] = float("nan")
+
+    monkeypatch.setattr(loop, "SYNCHRONOUS", ())
+    stopped, short, whole, deferred = (make_ranker(batch_norm=False) for _ in range(4))
+    train(short, tmp_path / "a", steps=4)
+    with pytest.raises(RecapError, match="step 5: the loss of reply nan is not finite"):
+        train(stopped, tmp_path / "b", batches=poisoned(4, spoil), log_every=8)
+    assert same(weights(short), weights(stopped))
+
+    train(deferred, tmp_path / "c")
+    monkeypatch.undo()
+    train(whole, tmp_path / "d")
+    assert same(weights(whole), weights(deferred))
+
+
+def test_nothing_is_stored_or_evaluated_once_a_loss_was_not_finite(tmp_path, monkeypatch):
+    def spoil(batch):
+        batch.weights_BT[0, 1] = float("nan")
+
+    monkeypatch.setattr(loop, "SYNCHRONOUS", ())
+    for key in ("checkpoint_every", "evaluate_every"):
+        with pytest.raises(RecapError, match="step 5"):
+            train(make_ranker(), tmp_path, batches=poisoned(4, spoil), log_every=100, evaluate=pytest.fail, **{key: 6})
+    assert Checkpoints(tmp_path).newest() is None
+
+
 def test_an_infinite_loss_too(tmp_path):
     def spoil(batch):
         batch.weights_BT[:, 2] = 1e38
@@ -188,9 +219,24 @@ def test_fp16_is_scaled_and_its_scale_is_stored(tmp_path):
     train(ranker, tmp_path, log=log, steps=30, precision="fp16", log_norms=True)
     assert log.curve("train/loss")[30] < log.curve("train/loss")[1]
     assert log.curve("train/grad_norm")[1] < 100
-    from recap_exp.training.checkpoint import read_meta
-
     assert read_meta(Checkpoints(tmp_path).newest())["scaler"]["scale"] > 1
+
+
+def test_the_process_is_seeded_and_set_up(monkeypatch):
+    before = torch.get_num_threads()
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    try:
+        draws = []
+        for _ in range(2):
+            prepare_torch(3, TrainerConfig(steps=1, batch_size=2, threads=1))
+            draws.append((torch.rand(1).item(), np.random.rand(), random.random()))
+        assert draws[0] == draws[1]
+        assert torch.get_num_threads() == 1 and torch.are_deterministic_algorithms_enabled()
+        prepare_torch(3, TrainerConfig(steps=1, batch_size=2, deterministic=False))
+        assert not torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.set_num_threads(before)
+        torch.use_deterministic_algorithms(False)
 
 
 def test_a_device_that_is_not_there():
