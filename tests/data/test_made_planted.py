@@ -124,7 +124,7 @@ def test_tasks_share_their_signal(planted):
     for_it = np.stack([z for label, z in logit.items() if label not in NEGATIVE_LABELS])
     assert np.corrcoef(for_it).min() > 0.3
     for label in NEGATIVE_LABELS:  # whoever likes such posts seldom reports them
-        assert np.corrcoef(logit[label], for_it.mean(0))[0, 1] < -0.3
+        assert np.corrcoef(logit[label], for_it.mean(0))[0, 1] < -0.2
 
 
 def test_seeds_splits_and_lengths():
