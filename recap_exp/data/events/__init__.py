@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 def build(source: EventsSource, cfg: DataConfig) -> tuple[Schema, dict[str, Callable[[], Iterator[Columns]]], dict[str, Any]]:
     """The table's schema, its splits (each call gives the rows anew, in time order, in chunks), and how it was made.
 
-    The last is plain JSON: numbers of events, pairs and rows, times of the splits, vocabularies.
-    Memory: about 60 bytes an event and 4 bytes a feature and pair, with a peak near twice that.
+    The last is plain JSON: names of the features by block, numbers of events, pairs and rows, times of the splits, vocabularies.
+    Memory: the table stays, 4 bytes a feature and row; besides, at the peak, about 400 bytes an event.
     Raises DataError, one line, where the log does not fit the configuration.
     """
     from recap_exp.data.events.table import build

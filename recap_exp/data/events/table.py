@@ -71,7 +71,7 @@ def build(source: EventsSource, cfg: DataConfig) -> tuple[Schema, dict[str, Call
 
         return read
 
-    made = _made(source, log, pairs, splits, time, categories)
+    made = {"features": {k: list(f) for k, f in blocks.items()}, **_made(log, pairs, splits, time, categories)}
     return schema, {name: reader(rows) for name, rows in splits.items()}, made
 
 
@@ -121,9 +121,7 @@ def _add_calendar(source: EventsSource, time_N: np.ndarray, continuous: Features
             binary[name] = (day == i).astype(np.float32)
 
 
-def _made(
-    source: EventsSource, log: Log, pairs: Pairs, splits: dict[str, np.ndarray], time: np.ndarray, categories: dict[str, Category]
-) -> dict[str, Any]:
+def _made(log: Log, pairs: Pairs, splits: dict[str, np.ndarray], time: np.ndarray, categories: dict[str, Category]) -> dict[str, Any]:
     def text(microseconds: int) -> str:
         return datetime.fromtimestamp(microseconds / 1e6, UTC).isoformat()
 
