@@ -14,6 +14,9 @@ from recap_exp.data.dataset import Dataset, Split
 from recap_exp.data.schema import Block, Schema
 from recap_exp.errors import ConfigError, DataError, nearest
 
+FIRST_RECORDS = 100
+"""Records looked at to tell a misspelt feature from one that a record happens to lack."""
+
 
 def expand(patterns: Sequence[str], folder: str = ".") -> tuple[Path, ...]:
     """The files that paths or globs (`**` goes into folders) name, relative to `folder` in RECAP_DATA; each glob's matches sorted.
@@ -115,9 +118,6 @@ def _block(file: Path, name: str, block: BlockConfig, columns: tuple[str, ...], 
 
 
 def _record_schema(file: Path, cfg: DataConfig, labels: Sequence[str], required: bool) -> Schema:
-    from recap_exp.data.example import feature_names
-    from recap_exp.data.tfrecord import read_records
-
     blocks = {}
     for name, block in cfg.blocks.items():
         if block.width is None:
@@ -130,11 +130,27 @@ def _record_schema(file: Path, cfg: DataConfig, labels: Sequence[str], required:
                 "in records a block is one feature of that length, or one feature a column"
             )
         blocks[name] = Block(kind=block.kind, columns=tuple(block.columns), width=block.width, use=block.use or block.width)
-    first = list(islice(read_records(file), 1))
-    if not first:
-        raise DataError(f"{file}: holds no record")
-    try:
-        names = feature_names(first[0])
-    except ValueError as error:
-        raise DataError(f"{file}: record 0: {error}") from error
+    names = _feature_names(file)
+    wanted = {c: f"block {name}" for name, block in blocks.items() for c in block.columns}
+    wanted |= {c: f"data.ids or data.extras ({name})" for name, c in {**cfg.ids, **cfg.extras}.items()}
+    for column, reader in wanted.items():
+        if column not in names:
+            raise DataError(f"{file}: none of the first records has the feature {column}, which {reader} wants{nearest(column, names)}")
     return Schema(blocks=blocks, ids=dict(cfg.ids), labels=present_labels(file, names, labels, required), extras=dict(cfg.extras))
+
+
+def _feature_names(file: Path) -> list[str]:
+    """All features that some of the first records have: a single record may lack one, which is then 0."""
+    from recap_exp.data.example import feature_names
+    from recap_exp.data.tfrecord import read_records
+
+    names: set[str] = set()
+    read = 0
+    for read, record in enumerate(islice(read_records(file), FIRST_RECORDS), 1):
+        try:
+            names.update(feature_names(record))
+        except ValueError as error:
+            raise DataError(f"{file}: record {read - 1}: {error}") from error
+    if not read:
+        raise DataError(f"{file}: holds no record")
+    return sorted(names)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
@@ -102,11 +103,13 @@ def _records(path: Path) -> Peek:
     whole = len(rows) < SAMPLE_RECORDS or next(records, None) is None
     names = sorted({name for row in rows for name in row})
     try:
-        sample = pa.table({name: pa.array([_text(row.get(name)) for row in rows]) for name in names})
+        sample = pa.table({name: pa.array([_plain(row.get(name)) for row in rows]) for name in names})
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise DataError(f"{path}: a feature changes its type from record to record ({str(error).splitlines()[0]})") from error
     return Peek(format="GZIP TFRecord", facts=f"{len(names)} features", sample=sample, rows=len(rows) if whole else None)
 
 
-def _text(value: object) -> object:
-    return value.decode(errors="replace") if isinstance(value, bytes) else value
+def _plain(value: object) -> object:
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return value.item() if isinstance(value, np.generic) else value
