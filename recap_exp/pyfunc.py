@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import platform
+import shutil
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, field
@@ -67,7 +68,7 @@ def save_pyfunc(
     probabilities: Literal["raw", "calibrated"] = "raw",
     rates: Mapping[str, Rates] | None = None,
 ) -> Path:
-    """Writes the model into `folder`, a new one, and returns it.
+    """Writes the model as `folder`, in place of what is there, and returns it.
 
     model, schema: what the ranker was built from. weights: a weight set resolved for the run (`scoring.weights.resolve`; under equal_share
     the resolved sizes are kept as they are). rates: sampling rates of the partition whose calibration the model should apply.
@@ -88,6 +89,8 @@ def save_pyfunc(
     plain = json.loads(TypeAdapter(Serving).dump_json(serving))
     (data / SERVING).write_text(yaml.safe_dump(plain, sort_keys=False))
     _write_mlmodel(draft, used, serving)
+    if folder.exists():
+        shutil.rmtree(folder)
     return draft.rename(folder)
 
 

@@ -127,7 +127,7 @@ class Recorder:
         env = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", **env, "MLFLOW_DISABLE_TELEMETRY": "true", "OMP_NUM_THREADS": "1"}
         with open(self.run.folder / "sender.log", "ab") as errors:
             self._sender = subprocess.Popen(
-                [sys.executable, "-m", "recap_exp.tracking.sender", str(self.run.folder)],
+                [sys.executable, "-m", "recap_exp.tracking.follow", str(self.run.folder)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

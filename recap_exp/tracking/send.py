@@ -43,7 +43,7 @@ def send(run: str = "all") -> int:
 
 
 def _send_one(folder: Path) -> bool:
-    from recap_exp.tracking.sender import Sender, only_sender
+    from recap_exp.tracking.sender import Sender, one_line, only_sender
 
     with only_sender(folder) as alone:
         if not alone:
@@ -54,8 +54,7 @@ def _send_one(folder: Path) -> bool:
             count = sender.send()
             sender.close_abandoned()
         except Exception as error:  # whatever a store can throw: the other runs may do better
-            lines = str(error).strip().splitlines()
-            print(f"{folder.name}: failed, {type(error).__name__}: {lines[0][:300] if lines else ''}")
+            print(f"{folder.name}: failed, {one_line(error)}")
             return False
         finally:
             for line in sender.refused:

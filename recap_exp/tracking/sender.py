@@ -1,9 +1,7 @@
-"""Carries a run's journal to its MLflow store, in a process of its own: neither mlflow's import nor its work holds the training's GIL.
+"""Carries a run's journal to its MLflow store.
 
-    python -m recap_exp.tracking.sender FOLDER
-
-reads records.jsonl as it grows, until its standard input closes: then it sends what is left and ends. What has surely arrived is
-noted in sent.json; a record sent twice changes nothing, so that a crash between the two costs nothing. One sender a run, by a lock.
+What has surely arrived is noted in sent.json; a record sent twice changes nothing, so that a crash between the two costs nothing.
+One sender a run at a time, by a lock.
 """
 
 from __future__ import annotations
@@ -12,10 +10,6 @@ import collections
 import contextlib
 import fcntl
 import json
-import os
-import select
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,11 +25,6 @@ SENT = "sent.json"
 ARTIFACTS = "artifacts"
 BATCH = {"metrics": 900, "params": 90, "tags": 90}
 """Most items of a kind in one call; MLflow's limits are 1000, 100, 100, and 1000 in all."""
-POLL_S = 1.0
-LONGEST_WAIT_S = 60.0
-LAST_ATTEMPTS = 2
-DEATH_S = 10
-"""How long a dying training may take to let go of its journal."""
 
 
 def sent(folder: Path) -> dict[str, Any]:
@@ -135,8 +124,7 @@ class Sender:
 
     def _flush(self, pending: dict[str, list[Any]], offset: int) -> None:
         """What waits, in calls of MLflow's size; then everything up to `offset` has arrived."""
-        # of two values of one name within a call, MLflow takes the last tag and refuses the second param
-        pending["params"] = list({p.key: p for p in reversed(pending["params"])}.values())[::-1]
+        self._unique(pending)
         while any(pending.values()):
             call = {k: items[: BATCH[k]] for k, items in pending.items()}
             call["metrics"] = call["metrics"][: BATCH["metrics"] - len(call["params"]) - len(call["tags"])]
@@ -145,6 +133,15 @@ class Sender:
                 del pending[kind][: len(items)]
         if offset > self.state["offset"]:
             self._note(offset)
+
+    def _unique(self, pending: dict[str, list[Any]]) -> None:
+        """One value a name, as MLflow wants it within a call: the last of a tag, the first of a param, which never changes."""
+        pending["tags"] = list({tag.key: tag for tag in pending["tags"]}.values())
+        first: dict[str, Any] = {}
+        for param in pending["params"]:
+            if first.setdefault(param.key, param).value != param.value:
+                self.refused.append(f"param {param.key}={param.value}: it is {first[param.key].value} already")
+        pending["params"] = list(first.values())
 
     def _single(self, record: Record) -> None:
         from mlflow.exceptions import MlflowException
@@ -181,68 +178,3 @@ def one_line(error: BaseException) -> str:
     """An error in one short line."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:300] if lines else ''}"
-
-
-def tell(**fields: Any) -> None:
-    """A line to the training on standard output."""
-    with contextlib.suppress(BrokenPipeError):
-        os.write(1, json.dumps(fields).encode() + b"\n")
-
-
-def attempt(sender: Sender) -> str | None:
-    """Everything new; tells ids and refusals. Returns what failed, in a line."""
-    try:
-        known = sender.told
-        sender.open()
-        if not known:
-            tell(**{k: sender.state[k] for k in ("mlflow_run_id", "experiment_id", "uri")})
-            sender.told = True
-        sender.send()
-        return None
-    except Exception as error:  # whatever a store can throw: the training must hear of it, and never feel it
-        return one_line(error)
-    finally:
-        while sender.refused:
-            tell(refused=sender.refused.pop(0))
-
-
-def follow(sender: Sender) -> None:
-    """Until the training says that it ends, by a byte or by its death on standard input."""
-    wait, reported = POLL_S, False
-    while True:
-        failure = attempt(sender)
-        if failure and not reported:
-            tell(failed=failure)
-            reported = True
-        wait = min(2 * wait, LONGEST_WAIT_S) if failure else POLL_S
-        if select.select([0], [], [], wait)[0]:
-            return
-
-
-def main() -> int:
-    """The process beside a training. Tells it ids, failures and refusals on standard output, a JSON object a line."""
-    folder = Path(sys.argv[1])
-    with only_sender(folder) as alone:
-        if not alone:
-            tell(failed="another process sends this run")
-            return 1
-        sender = Sender(folder)
-        follow(sender)
-        for _ in range(LAST_ATTEMPTS):
-            failure = attempt(sender)
-            if failure is None:
-                break
-            time.sleep(POLL_S)
-        else:
-            tell(failed=failure)
-            return 1
-        for _ in range(DEATH_S):
-            if is_sent(folder):
-                break
-            sender.close_abandoned()
-            time.sleep(0 if is_sent(folder) else 1)
-        return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
