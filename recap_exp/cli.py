@@ -11,8 +11,6 @@ from recap_exp.errors import ConfigError, RecapError, nearest
 from recap_exp.help import command_help, main_help
 from recap_exp.paths import conf_dir, outputs_dir
 
-HYDRA_FLAGS = {"--cfg", "-c", "--info", "-i", "--hydra-help"}
-
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs one command and exits: 0 done, 1 an error in one line, 2 a wrong call, 130 Ctrl-C."""
@@ -55,29 +53,43 @@ def _fail(message: str, code: int) -> None:
 
 
 def _hydra(command: str, arguments: list[str], job: Callable[[Any], Any]) -> int:
-    """Lets Hydra compose conf/COMMAND.yaml with the overrides and call `job` with the typed, checked configuration."""
+    """Lets Hydra compose conf/COMMAND.yaml with the overrides and call `job` with the typed, checked configuration.
+
+    Under `-m` a job that fails says so when it happens, and the others go on; the exit code is 1 in the end.
+    """
     import hydra
 
-    from recap_exp.compose import from_hydra
+    from recap_exp.composition import from_hydra
     from recap_exp.config_errors import explain_composition
 
     os.environ.setdefault("RECAP_OUTPUTS", str(outputs_dir()))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us, to be said in one line
-    overrides = [a for a in arguments if not a.startswith("-")]
+    failures: list[Exception] = []
 
     @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=command)
     def task(composed: Any) -> Any:
         from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
 
-        return job(from_hydra(command, composed, HydraConfig.get().overrides.task))
+        try:
+            return job(from_hydra(command, composed, HydraConfig.get().overrides.task))
+        except Exception as error:  # Hydra would print it in its own words
+            failures.append(error)
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                print(f"recap-exp: {' '.join(HydraConfig.get().overrides.task)}: {error}", file=sys.stderr, flush=True)
+            return float("nan")
 
     sys.argv = [f"recap-exp {command}", *arguments]
     try:
         task()
     except Exception as error:
         if type(error).__module__.split(".")[0] in ("hydra", "omegaconf"):
-            raise explain_composition(error, command, overrides) from error
+            raise explain_composition(error, command, [a for a in arguments if not a.startswith("-")]) from error
         raise
+    if len(failures) == 1:
+        raise failures[0]
+    if failures:
+        raise RecapError(f"{len(failures)} jobs failed: {'; '.join(dict.fromkeys(map(str, failures)))}")
     return 0
 
 

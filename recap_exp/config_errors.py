@@ -47,7 +47,7 @@ def explain_composition(error: Exception, command: str, overrides: Sequence[str]
         return error
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    from recap_exp.compose import compose_untyped
+    from recap_exp.composition import compose_untyped
 
     parser = OverridesParser.create()
     choices, keys = [], []

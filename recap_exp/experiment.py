@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from recap_exp.compose import compared_scorings
+from recap_exp.composition import compared_scorings
 from recap_exp.config import ExperimentConfig
 from recap_exp.data.assemble import Assembler, assembler
 from recap_exp.data.dataset import Dataset

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from recap_exp.compose import from_yaml
+from recap_exp.composition import from_yaml
 from recap_exp.config import ExperimentConfig
 from recap_exp.data.assemble import assembler
 from recap_exp.data.dataset import Dataset

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from rich.console import Console
 
-from recap_exp.compose import to_yaml
+from recap_exp.composition import to_yaml
 from recap_exp.config import ExperimentConfig, ScoreConfig
 from recap_exp.data.dataset import Dataset
 from recap_exp.data.schema import Schema

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from recap_exp.checks import check_scoring
-from recap_exp.compose import compared_scorings
+from recap_exp.composition import compared_scorings
 from recap_exp.config import ScoreConfig
 from recap_exp.data.prepare import prepare
 from recap_exp.errors import ConfigError, nearest

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from recap_exp.data.dataset import Dataset
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from recap_exp.data.assemble import Assembler
 from recap_exp.data.batch import Batch
+from recap_exp.data.dataset import Dataset
 from recap_exp.data.schema import Columns
 from recap_exp.data.shuffle import interleave, ordered_batches, shuffled_batches
 from recap_exp.errors import ConfigError, DataError

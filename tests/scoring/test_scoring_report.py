@@ -8,7 +8,7 @@ import pytest
 from matplotlib.patches import StepPatch
 from rich.console import Console
 
-from recap_exp.compose import load_choice
+from recap_exp.composition import load_choice
 from recap_exp.errors import DataError
 from recap_exp.scoring.config import GroupsConfig, ScoringConfig
 from recap_exp.scoring.plots import linear_width

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recap_exp.compose import load_choice
+from recap_exp.composition import load_choice
 from recap_exp.errors import ConfigError, DataError
 from recap_exp.paths import conf_dir
 from recap_exp.scoring.config import Engagement, GroupsConfig, ScoringConfig

@@ -10,7 +10,7 @@ import pytest
 from golden_numbers import after_three_steps, golden_adam, golden_model
 from small_training import Log, train
 
-from recap_exp.compose import load_choice
+from recap_exp.composition import load_choice
 from recap_exp.interop import load_original_state
 from recap_exp.model.ranker import build_ranker
 from recap_exp.training.config import OptimizerConfig

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 from omegaconf import OmegaConf
 
-from recap_exp.compose import compose, load_choice
+from recap_exp.composition import compose, load_choice
 from recap_exp.errors import ConfigError
 from recap_exp.paths import conf_dir
 from recap_exp.training.config import Constant, LinearRamp, LinearRampCosine, OptimizerConfig, TrainerConfig

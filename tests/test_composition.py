@@ -11,7 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from recap_exp.checks import check
-from recap_exp.compose import compose, from_yaml, to_yaml
+from recap_exp.composition import compose, from_yaml, to_yaml
 from recap_exp.config import ExperimentConfig
 from recap_exp.errors import ConfigError
 from recap_exp.paths import conf_dir
@@ -64,7 +64,7 @@ def _missing_keys(config, plain, path=""):
 
 
 def test_the_composed_yaml_shows_every_key():
-    from recap_exp.compose import compose_untyped, from_hydra
+    from recap_exp.composition import compose_untyped, from_hydra
 
     composed = compose_untyped("train", [])
     cfg = from_hydra("train", composed, [])
@@ -83,9 +83,9 @@ def test_the_composed_yaml_shows_every_key():
         ("model=maskent_serial", ["model=maskent_serial", "masknet_parallel", "did you mean 'masknet_serial'"]),
         ("modle=mlp", ["'modle'", "did you mean 'model'"]),
         ("model.sharing=share_some", ["model.sharing='share_some'", "share_none", "did you mean"]),
-        ("model.tower.layers=[64,2]", ["model.tower.layers", "last layer must be 1"]),
-        ("model.backbone=null", ["model.backbone", "share_none"]),
-        ("model.blocks=[contnuous]", ["contnuous"]),
+        ("model.tower.layers=[64,2]", ["model.tower", "last layer must be 1", "[64, 2]"]),
+        ("model.backbone=null", ["model", "backbone must be given", "share_none"]),
+        ("data=random model.blocks=[contnuous]", ["model.blocks='contnuous'", "did you mean 'continuous'"]),
         (
             "tasks.is_favorited.label=recap.engagement.is_faved",
             ["tasks.is_favorited.label", "is_faved", "did you mean 'recap.engagement.is_favorited'"],
@@ -107,7 +107,7 @@ def test_the_composed_yaml_shows_every_key():
 )
 def test_a_mistake_is_one_line_that_teaches(override, parts):
     with pytest.raises(ConfigError) as caught:
-        compose("train", [override])
+        compose("train", override.split(" ") if override.startswith("data=") else [override])
     message = str(caught.value)
     assert "\n" not in message
     for part in parts:
@@ -120,7 +120,12 @@ def test_an_unknown_command_names_the_nearest():
 
 
 def test_composing_imports_neither_torch_nor_mlflow():
-    code = "import sys; from recap_exp.compose import compose; compose('train', []); print([m for m in ('torch','mlflow','pandas') if m in sys.modules])"
+    code = """
+import sys
+from recap_exp.composition import compose
+compose("train", [])
+print([m for m in ("torch", "mlflow", "pandas") if m in sys.modules])
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
