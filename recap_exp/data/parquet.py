@@ -172,10 +172,10 @@ class _Taker:
 
     def _block(self, batch: pa.RecordBatch, records: np.ndarray, name: str, block: Block) -> np.ndarray:
         dtype = DTYPES[block.kind]
-        if len(block.columns) > 1:
-            part = batch.select(block.columns[: block.use])
-            if len(block.columns) == block.width and all(c.type == pa.from_numpy_dtype(dtype) and not c.null_count for c in part.columns):
-                return part.to_tensor(row_major=True).to_numpy()
+        if len(block.columns) == block.width > 1:
+            named = batch.select(block.columns[: block.use])
+            if all(c.type == pa.from_numpy_dtype(dtype) and not c.null_count for c in named.columns):
+                return named.to_tensor(row_major=True).to_numpy()  # many times faster than column by column
         rows = np.empty((len(batch), block.use), dtype) if len(block.columns) > 1 else None
         done = 0
         for column, length in zip(block.columns, self.lengths[name], strict=True):
