@@ -127,8 +127,9 @@ def _locate(loc: Sequence[int | str], cls: type, container: Any) -> tuple[list[s
         last = index == len(loc) - 1
         inside = (isinstance(node, dict) and part in node) or (isinstance(node, list) and isinstance(part, int))
         named = [h for h in hints if is_dataclass(h) and part in {f.name for f in fields(h)}]
-        if not inside and not named and not last:  # the tag of a union
-            hints = [h for h in hints if is_dataclass(h) and (h.__name__ == part or getattr(h, "kind", None) == part)] or hints
+        tagged = [h for h in hints if is_dataclass(h) and (h.__name__ == part or getattr(h, "kind", None) == part)]
+        if not inside and not named and (tagged or not last):  # the tag of a union
+            hints = tagged or hints
             continue
         path.append(str(part))
         owner = next((h for h in hints if is_dataclass(h)), None)

@@ -107,7 +107,8 @@ class RunRecord:
             if evaluation.partition not in logged:  # those have curves
                 for path, figure in figures(evaluation).items():
                     self.tracker.figure(figure, path)
-            self.console.print(metrics_table(evaluation))
+            if len(evaluation.tasks) > 1:  # a partition of one task is in the record alone
+                self.console.print(metrics_table(evaluation))
 
     def scores(self, reports: Sequence[ScoreReport]) -> None:
         """Score metrics, tables, pictures and every candidate of each scored partition, and in words what follows from them."""
@@ -172,7 +173,10 @@ def recording(
         notes=tracking.notes,
     )
     tracker = open_tracker(tracking, info)
-    record = RunRecord(tracker, folder, Console())
+    console = Console()
+    if not console.is_terminal:  # a log file has no width to keep to
+        console = Console(width=140)
+    record = RunRecord(tracker, folder, console)
     status: Status = "FAILED"
     try:
         tracker.params(params(cfg, tracking.params))

@@ -91,14 +91,14 @@ def test_towers_by_name():
     ranker = build_ranker(dataclasses.replace(model("mlp"), towers=towers), golden_schema(), TASKS)
     assert ranker.tower("is_replied").mlp.dropout == 0.3
     assert ranker.tower("is_replied").affine is not None
-    assert ranker.tower("is_favorited").mlp.linears[0].out_features == 32
+    assert ranker.tower("is_favorited").mlp.linears[0].out_features == 16
 
 
 def test_initialisation_is_xavier_uniform_with_zero_biases():
     torch.manual_seed(0)
     ranker = build_ranker(model("masknet_parallel"), golden_schema(), TASKS)
     linears = [m for m in ranker.modules() if isinstance(m, torch.nn.Linear)]
-    assert len(linears) == 4 * 3 + 1 + 10 * 3
+    assert len(linears) == 2 * 3 + 10 * 2
     for layer in linears:
         bound = (6 / (layer.in_features + layer.out_features)) ** 0.5
         assert not layer.bias.any()
