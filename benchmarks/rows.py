@@ -1,0 +1,46 @@
+"""The original's random rows at its full widths, as files of both formats, and one pass over them as a training run makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+from recap_exp.composition import compose
+from recap_exp.config import ExperimentConfig
+from recap_exp.data.batch import Batch
+from recap_exp.data.convert import convert
+from recap_exp.data.dataset import Dataset
+from recap_exp.data.loader import TrainStream
+from recap_exp.data.prepare import prepare
+from recap_exp.experiment import read_for
+from recap_exp.paths import made_data_dir
+
+
+def recipe(rows: int) -> ExperimentConfig:
+    """The original's local run, with so many training rows."""
+    cfg = compose("train", ["experiment=original_local", f"data.source.rows={{train: {rows}, val: 1, test: 1}}"])
+    assert isinstance(cfg, ExperimentConfig)
+    return cfg
+
+
+def records(cfg: ExperimentConfig) -> Dataset:
+    """GZIP TFRecords with all features of the original's schema: 6000 floats, 832 integers, 600 embedding values, 28 kB a row."""
+    return prepare(cfg.data, [task.label for task in cfg.tasks.values()])
+
+
+def table(cfg: ExperimentConfig) -> Dataset:
+    """The same rows in Parquet, with the features in use: 2117 floats, 59 binary, 320 discrete, 600 embedding values."""
+    return convert(records(cfg), made_data_dir() / "table", "parquet")
+
+
+def epoch(cfg: ExperimentConfig, dataset: Dataset, rows: int) -> Iterator[Batch]:
+    """The training batches of one pass, shuffled, in this thread."""
+    stream = TrainStream(
+        dataset=dataset,
+        split="train",
+        assembler=read_for(cfg, dataset, training=True),
+        batch_size=cfg.trainer.batch_size,
+        shuffle_rows=cfg.data.shuffle_rows,
+        seed=cfg.seed,
+    )
+    return islice(stream, rows // cfg.trainer.batch_size)
