@@ -22,6 +22,10 @@ from recap_exp.scoring.config import ScoringConfig
 
 T = TypeVar("T")
 
+# ${share:0.06,${trainer.steps}} in a configuration: a number of steps that follows the length of the run.
+# Where the length is no number its own check says so.
+OmegaConf.register_new_resolver("share", lambda share, whole: int(share * whole) if isinstance(whole, int) else 0, replace=True)
+
 
 def compose(command: str = "train", overrides: Sequence[str] = ()) -> CommandConfig:
     """The configuration of `recap-exp COMMAND OVERRIDES...`, typed and checked.

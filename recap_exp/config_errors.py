@@ -50,7 +50,8 @@ def explain_composition(error: Exception, command: str, overrides: Sequence[str]
     from recap_exp.composition import compose_untyped
 
     parser = OverridesParser.create()
-    choices, keys = [], []
+    choices: list[str] = []
+    keys: list[str] = []
     for text in overrides:
         try:
             override = parser.parse_override(text)
@@ -79,7 +80,8 @@ def explain_composition(error: Exception, command: str, overrides: Sequence[str]
 
 
 def _unknown_key(key: str, composed: Any) -> ConfigError | None:
-    node, path = composed, []
+    node: Any = composed
+    path: list[str] = []
     for part in key.split("."):
         if not hasattr(node, "keys"):
             return None
@@ -122,25 +124,27 @@ def explain_validation(error: ValidationError, cls: type, container: Any, where:
 def _locate(loc: Sequence[int | str], cls: type, container: Any) -> tuple[list[str], type | None]:
     """The key path of a finding, without the tags that pydantic puts into it for unions, and the dataclass that owns its last part."""
     path: list[str] = []
-    node, hints, owner = container, [cls], cls if is_dataclass(cls) else None
+    node: Any = container
+    hints: list[Any] = [cls]
+    owner: Any = cls
     for index, part in enumerate(loc):
         last = index == len(loc) - 1
-        inside = (isinstance(node, dict) and part in node) or (isinstance(node, list) and isinstance(part, int))
+        inside = part in node if isinstance(node, dict) else isinstance(node, list)
         named = [h for h in hints if is_dataclass(h) and part in {f.name for f in fields(h)}]
-        tagged = [h for h in hints if is_dataclass(h) and (h.__name__ == part or getattr(h, "kind", None) == part)]
+        tagged = [h for h in hints if is_dataclass(h) and (part == getattr(h, "__name__", None) or getattr(h, "kind", None) == part)]
         if not inside and not named and (tagged or not last):  # the tag of a union
             hints = tagged or hints
             continue
         path.append(str(part))
         owner = next((h for h in hints if is_dataclass(h)), None)
         if named:
-            hints = _unfold(get_type_hints(named[0], include_extras=True)[part])
+            hints = _unfold(get_type_hints(named[0], include_extras=True)[str(part)])
         elif inside:
             hints = [a for h in hints for a in _unfold(h)]
         if isinstance(node, dict):
-            node = node.get(part)
-        elif isinstance(node, list) and isinstance(part, int):
-            node = node[part]
+            node = node.get(str(part))
+        elif isinstance(node, list):
+            node = node[int(part)]
     return path, owner
 
 

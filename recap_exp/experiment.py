@@ -48,6 +48,7 @@ def run(cfg: ExperimentConfig) -> Result:
         record.dataset(dataset)
         device = prepare_torch(cfg.seed, cfg.trainer)
         ranker = build_model(cfg, dataset.schema).to(device)
+        record.built(ranker)
         folder.schema.write_text(json.dumps(dataset.schema.to_json()))
         fitted = train(cfg, dataset, ranker, record)
         evaluations, scored = evaluate_partitions(cfg, dataset, ranker)

@@ -82,6 +82,13 @@ class RunRecord:
                 profile={"rows": dataset.rows(split), "label_rates": dataset.label_rates(split)},
             )
 
+    def built(self, ranker: Ranker) -> None:
+        """What is about to be trained."""
+        count = sum(p.numel() for p in ranker.parameters())
+        self.metrics["model/parameters"] = float(count)
+        self.tracker.metrics({"model/parameters": float(count)})
+        self.console.print(f"ranker: {ranker.input_width} inputs, {count:,} parameters, {len(ranker.tasks)} tasks", highlight=False)
+
     def fitted(self, fitted: FitResult) -> None:
         """How training ended."""
         found = {"train/steps": float(fitted.step), "perf/train_seconds": fitted.seconds}
@@ -129,8 +136,8 @@ class RunRecord:
         if words := study_words(reports):
             self.tracker.text(words + "\n", "score/words.txt")
             self.console.print(words, highlight=False, soft_wrap=True)
-        if len(reports) > 1 and (figure := study_figure(reports)):
-            self.tracker.figure(figure, "score/groups.png")
+        if len(reports) > 1 and (together := study_figure(reports)):
+            self.tracker.figure(together, "score/groups.png")
 
     def model(self, ranker: Ranker, schema: Schema, cfg: ExperimentConfig, report: ScoreReport) -> None:
         """A model that mlflow.pyfunc loads: features in, probabilities and the score of `report`'s weights out."""
@@ -155,6 +162,8 @@ class RunRecord:
         self.console.print(f"run {self.folder.id}: {self.folder.path}", soft_wrap=True)
         if self.tracker.url:
             self.console.print(f"see it in MLflow: recap-exp ui, then {self.tracker.url}", soft_wrap=True)
+        if self.tracker.compare_url:
+            self.console.print(f"beside the other runs of its experiment: {self.tracker.compare_url}", soft_wrap=True)
 
 
 @contextmanager

@@ -85,9 +85,7 @@ def train_batches(stream: TrainStream, workers: int = 0) -> Iterator[Batch]:
 def eval_batches(dataset: Dataset, split: str, assembler: Assembler, batch_size: int, steps: int = -1) -> Iterator[Batch]:
     """Every row of a split once, in order; or its first `steps` batches. Raises DataError where the split has no rows."""
     rows = ordered_batches(dataset.read(split, assembler.schema), batch_size)
-    batches = (assembler.batch(r) for r in rows)
-    if steps >= 0:
-        batches = itertools.islice(batches, steps)
+    batches = iter(assembler.batch(r) for r in itertools.islice(rows, steps if steps >= 0 else None))
     first = next(batches, None)
     if first is None:
         raise DataError(f"split '{split}' of data set '{dataset.name}' has no rows")

@@ -35,15 +35,16 @@ class AlreadyThere(DataError):
 def stored_schema(schema: Schema, format: Format, layout: Layout) -> Schema:
     """The schema under which the rows are stored.
 
-    packed: one list column a block; named: one column a feature. Columns keep their names where their number allows it. Parquet stores
-    only the features in use; records store all of them.
+    packed: one list column a block; named: one column a feature. Columns keep their names where their number allows it, and no id or
+    extra has the name. Parquet stores only the features in use; records store all of them.
     """
     blocks = {}
+    carried = {*schema.ids.values(), *schema.extras.values()}
     for name, block in schema.blocks.items():
         width = block.use if format == "parquet" else block.width
         columns: tuple[str, ...]
         if layout == "packed":
-            columns = block.columns if len(block.columns) == 1 else (name,)
+            columns = block.columns if len(block.columns) == 1 and carried.isdisjoint(block.columns) else (name,)
         elif len(block.columns) == block.width:
             columns = block.columns[:width]
         else:
