@@ -11,12 +11,11 @@ import io
 import os
 import re
 import shlex
-import signal
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -110,7 +109,11 @@ def shrunk(arguments: Sequence[str]) -> list[str]:
     flags = [a for a in rest if a.startswith("-")]
     if command not in ("train", "score", "data") or "info" in rest or "--cfg" in flags or "--help" in flags:
         return list(arguments)
-    store = [] if command == "data" or any(a.startswith("tracking") for a in rest) else ["tracking=none"]
+    store = (
+        []
+        if command == "data" or any(a.startswith("tracking") for a in rest)
+        else ["tracking=none"] + (["tracking.log_model=true"] if command == "train" else [])
+    )
     overrides = [a for a in rest if not a.startswith("-")]
     cfg = compose(command, [first_of_sweep(o) for o in overrides])
     small = []
@@ -196,7 +199,7 @@ def run_python(text: str, names: dict[str, object], where: str, monkeypatch: pyt
 
 @pytest.fixture(autouse=True)
 def no_interface(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pages' `recap-exp ui` ends when its arguments are understood: it would run until Ctrl-C. One is started for real below."""
+    """Pages' `recap-exp ui` ends when its arguments are understood; a real one is started in tests/tracking."""
     from recap_exp.tracking import ui
 
     monkeypatch.setattr(ui, "ui", lambda port: None)
@@ -249,6 +252,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def reader(world: Path, tmp_path: Path) -> Path:
+    """A copy of that folder, so that `run=latest` is that run whatever other pages did."""
+    return shutil.copytree(world, tmp_path / "reader")
+
+
 @contextlib.contextmanager
 def reader_in(folder: Path) -> Iterator[None]:
     """Working folder, outputs and data of the reader, one thread."""
@@ -267,18 +276,18 @@ def reader_in(folder: Path) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
-def test_what_a_page_tells_to_type_works(page: Path, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with reader_in(world):
+def test_what_a_page_tells_to_type_works(page: Path, reader: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with reader_in(reader):
         run_page(page.read_text(), page.name, monkeypatch)
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda p: p.stem)
-def test_a_recipe_runs_as_its_first_lines_say(recipe: Path, world: Path) -> None:
+def test_a_recipe_runs_as_its_first_lines_say(recipe: Path, reader: Path) -> None:
     found = re.search(r"^# Run\s+(recap-exp .*)$", recipe.read_text(), flags=re.MULTILINE)
     assert found, f"{recipe.name} does not say how it is run"
     command = re.sub(r"\s{2,}\(.*", "", found[1])
     assert f"experiment={recipe.stem}" in command
-    with reader_in(world):
+    with reader_in(reader):
         run_line(command, recipe.name)
 
 
@@ -334,22 +343,3 @@ def test_set_up_is_one_line_each_and_ci_runs_the_second() -> None:
     assert finder
     found = subprocess.run(["bash", "-c", finder[1]], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert found.strip() == setups[1]
-
-
-def test_the_interface_starts_as_the_pages_say(world: Path) -> None:
-    """`recap-exp ui`, for real; its pages are tested with the tracking."""
-    from socket import socket
-
-    with socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with reader_in(world):
-        start = partial(subprocess.Popen, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
-        process = start([sys.executable, "-m", "recap_exp", "ui", "--port", str(port)])
-        try:
-            assert process.stdout is not None
-            assert f"http://127.0.0.1:{port} shows" in process.stdout.readline()
-        finally:
-            process.send_signal(signal.SIGINT)
-            assert process.wait(60) == 0
-            process.stdout.close()
