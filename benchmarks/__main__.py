@@ -6,8 +6,9 @@ import argparse
 import multiprocessing
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 
 from rich.console import Console
 
@@ -16,6 +17,19 @@ from recap_exp.paths import outputs_dir
 
 FIGURES = ("training_step", "tfrecord", "parquet", "scoring", "help", "memory")
 """In the order of the table. Each is a module with `measure(quick) -> list[Figure]`."""
+
+
+@contextmanager
+def scratch_outputs() -> Iterator[None]:
+    """Data sets and runs that the figures need are gone afterwards."""
+    before = os.environ.get("RECAP_OUTPUTS")
+    with tempfile.TemporaryDirectory(prefix="benchmarks-") as scratch:
+        os.environ["RECAP_OUTPUTS"] = scratch
+        try:
+            yield
+        finally:
+            del os.environ["RECAP_OUTPUTS"]
+            os.environ |= {} if before is None else {"RECAP_OUTPUTS": before}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -28,8 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error(f"no figure '{unknown[0]}'; there are {', '.join(FIGURES)}")
     console, folder = Console(), outputs_dir() / "benchmarks"
     figures: list[Figure] = []
-    with tempfile.TemporaryDirectory(prefix="benchmarks-") as scratch:
-        os.environ["RECAP_OUTPUTS"] = scratch  # data sets and runs that the figures need: gone afterwards
+    with scratch_outputs():
         for name in given.figures or FIGURES:
             with console.status(f"measuring {name}"), ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
                 figures += fresh.submit(measure, name, given.quick).result()

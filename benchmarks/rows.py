@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from recap_exp.composition import compose
@@ -16,9 +16,9 @@ from recap_exp.experiment import read_for
 from recap_exp.paths import made_data_dir
 
 
-def recipe(rows: int) -> ExperimentConfig:
+def recipe(rows: int, overrides: Sequence[str] = ()) -> ExperimentConfig:
     """The original's local run, with so many training rows."""
-    cfg = compose("train", ["experiment=original_local", f"data.source.rows={{train: {rows}, val: 1, test: 1}}"])
+    cfg = compose("train", ["experiment=original_local", f"data.source.rows={{train: {rows}, val: 1, test: 1}}", *overrides])
     assert isinstance(cfg, ExperimentConfig)
     return cfg
 
