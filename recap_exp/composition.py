@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,7 +25,9 @@ T = TypeVar("T")
 
 # ${share:0.06,${trainer.steps}} in a configuration: a number of steps that follows the length of the run.
 # Where the length is no number its own check says so.
-OmegaConf.register_new_resolver("share", lambda share, whole: int(share * whole) if isinstance(whole, int) else 0, replace=True)
+OmegaConf.register_new_resolver(
+    "share", lambda share, whole, least=0: max(least, int(share * whole)) if isinstance(whole, int) else least, replace=True
+)
 
 
 def compose(command: str = "train", overrides: Sequence[str] = ()) -> CommandConfig:
@@ -52,7 +55,7 @@ def from_hydra(command: str, composed: DictConfig, overrides: Sequence[str]) -> 
         container = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise ConfigError(one_line(error)) from error
-    config = typed(COMMANDS[command], container)
+    config = typed(COMMANDS[command], container, overrides=overrides)
     config.overrides = list(overrides)
     check(config)
     if isinstance(config, ExperimentConfig):
@@ -66,13 +69,13 @@ def compared_scorings(scoring: ScoringConfig) -> dict[str, ScoringConfig]:
     return {name: load_choice("scoring", name, ScoringConfig) for name in scoring.compare}
 
 
-def typed(cls: type[T], container: Any, where: str = "") -> T:
-    """Plain dicts and lists as the dataclass `cls`; `where` is the key they stand under, for error messages."""
+def typed(cls: type[T], container: Any, where: str = "", overrides: Sequence[str] = ()) -> T:
+    """Plain dicts and lists as the dataclass `cls`. For error messages: the key they stand under, and what was asked for."""
     try:
         # Strict JSON: lists, dicts and numbers mean just what they say; no "3" becomes a 3.
-        return TypeAdapter(cls).validate_json(json.dumps(container))
+        return adapter(cls).validate_json(json.dumps(container))
     except ValidationError as error:
-        raise explain_validation(error, cls, container, where) from error
+        raise explain_validation(error, cls, container, where, overrides) from error
 
 
 def load_choice(group: str, name: str, cls: type[T]) -> T:
@@ -89,7 +92,17 @@ def from_yaml(cls: type[T], file: Path) -> T:
     return typed(cls, OmegaConf.to_container(OmegaConf.load(file), resolve=True))
 
 
+def plain(config: Any) -> dict[str, Any]:
+    """A typed configuration as dicts, lists, numbers and strings."""
+    return adapter(type(config)).dump_python(config, mode="json", warnings=False)
+
+
 def to_yaml(config: Any) -> str:
     """Every key of a typed configuration, as YAML that `from_yaml` reads."""
-    plain = TypeAdapter(type(config)).dump_python(config, mode="json", warnings=False)
-    return OmegaConf.to_yaml(OmegaConf.create(plain))
+    return OmegaConf.to_yaml(OmegaConf.create(plain(config)))
+
+
+@cache
+def adapter(cls: Any) -> TypeAdapter[Any]:
+    """The reader and writer of a configuration class; made once, which takes half a second for the largest."""
+    return TypeAdapter(cls)

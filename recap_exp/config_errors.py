@@ -10,6 +10,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 from pydantic import ValidationError
 
 from recap_exp.errors import ConfigError, nearest
+from recap_exp.help import GROUPS
 from recap_exp.paths import conf_dir
 
 _WANTED = {
@@ -33,12 +34,6 @@ def one_line(error: BaseException) -> str:
 def options(group: str) -> list[str]:
     """The choices in conf/GROUP."""
     return sorted(p.stem for p in (conf_dir() / group).glob("*.yaml"))
-
-
-def groups() -> list[str]:
-    """The folders in conf/."""
-    root = conf_dir()
-    return sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_dir())
 
 
 def explain_composition(error: Exception, command: str, overrides: Sequence[str]) -> ConfigError:
@@ -68,36 +63,43 @@ def explain_composition(error: Exception, command: str, overrides: Sequence[str]
             continue
         else:
             keys.append(override.key_or_group)
+            if isinstance(inside := override.value(), dict):
+                keys += [f"{override.key_or_group}.{name}" for name in inside]
     if keys:
         try:
             composed: Any = compose_untyped(command, choices) if len(choices) < len(overrides) else {}
         except ConfigError:
             composed = {}
         for key in keys:
-            if problem := _unknown_key(key, composed):
+            if problem := _unknown_key(key, composed, command):
                 return problem
     return ConfigError(one_line(error))
 
 
-def _unknown_key(key: str, composed: Any) -> ConfigError | None:
+def _unknown_key(key: str, composed: Any, command: str) -> ConfigError | None:
     node: Any = composed
     path: list[str] = []
+    top = key.split(".")[0]
+    if top not in composed and top in GROUPS[command]:
+        return ConfigError(f"'{key}' changes a {top} that was not chosen: add {top}=NAME, one of {', '.join(options(top))}")
     for part in key.split("."):
         if not hasattr(node, "keys"):
             return None
         names = [str(k) for k in node]
         if part not in names:
             place = f"'{'.'.join(path)}' has" if path else "allowed are"
-            known = sorted({*names, *(groups() if not path else [])})
-            return ConfigError(f"unknown key '{key}': {place} {', '.join(known)}{nearest(part, known)}")
+            known = sorted({*names, *(GROUPS[command] if not path else [])})
+            add = "" if nearest(part, known) or not path else f"; +{key}=VALUE adds one where entries are free"
+            return ConfigError(f"unknown key '{key}': {place} {', '.join(known) or 'no keys'}{nearest(part, known)}{add}")
         path.append(part)
         node = node._get_node(part) if hasattr(node, "_get_node") else node[part]
     return None
 
 
-def explain_validation(error: ValidationError, cls: type, container: Any, where: str = "") -> ConfigError:
-    """pydantic's findings, one clause each."""
+def explain_validation(error: ValidationError, cls: type, container: Any, where: str = "", overrides: Sequence[str] = ()) -> ConfigError:
+    """pydantic's findings, one clause each; where an override itself is wrong, not what was interpolated from it."""
     clauses = []
+    asked = [o.lstrip("+").split("=", 1)[0] for o in overrides]
     for found in error.errors(include_url=False):
         path, owner = _locate(found["loc"], cls, container)
         key = ".".join([*([where] if where else []), *path])
@@ -117,6 +119,7 @@ def explain_validation(error: ValidationError, cls: type, container: Any, where:
             clauses.append(f"{key}: {found['ctx']['error']}")
         else:
             clauses.append(f"{key}={value!r}: must be {_WANTED.get(kind, found['msg'])}")
+    clauses = [c for c in clauses if c.startswith(tuple(f"{key}=" for key in asked))] or clauses
     shown = "; ".join(dict.fromkeys(clauses[:3]))
     return ConfigError(shown + (f" (and {len(clauses) - 3} more)" if len(clauses) > 3 else ""))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from recap_exp.data.loader import TrainStream, eval_batches, train_batches
 from recap_exp.data.prepare import prepare
 from recap_exp.data.schema import Schema
 from recap_exp.evaluation.evaluate import Evaluation, evaluate
+from recap_exp.metrics.metric import OneClassWarning
 from recap_exp.model.calibration import rates_ratio
 from recap_exp.model.predict import predict
 from recap_exp.model.predictions import Predictions
@@ -25,6 +27,9 @@ from recap_exp.training.checkpoint import Checkpoints, warm_start
 from recap_exp.training.loop import FitResult, fit
 from recap_exp.training.optimizer import build_optimizer
 from recap_exp.training.seeds import prepare_torch
+
+# The evaluation's tables say it, once a partition.
+warnings.filterwarnings("ignore", category=OneClassWarning)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +58,7 @@ def run(cfg: ExperimentConfig) -> Result:
         fitted = train(cfg, dataset, ranker, record)
         evaluations, scored = evaluate_partitions(cfg, dataset, ranker)
         record.fitted(fitted)
-        record.evaluations(evaluations, fitted, logged=watched(cfg))
+        record.evaluations(evaluations, fitted, logged=watched(cfg), pictures=cfg.evaluation.pictures)
         reports = score_partitions(cfg, scored)
         record.scores(reports)
         record.checkpoint(Checkpoints(folder.checkpoints).best() or Checkpoints(folder.checkpoints).newest())

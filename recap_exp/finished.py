@@ -69,6 +69,8 @@ class FinishedRun:
                 has = dataset.schema.blocks
                 raise DataError(f"data '{dataset.name}' lacks block '{name}' of run {self.folder.id}: {', '.join(has)}{nearest(name, has)}")
             if found.use != wanted.use:
-                raise DataError(f"data '{dataset.name}': block '{name}' has {found.use} features, the run was trained on {wanted.use}")
+                raise DataError(
+                    f"data '{dataset.name}': block '{name}' has {found.use} features, run {self.folder.id} was trained on {wanted.use}"
+                )
         reader = assembler(dataset.schema, self.config.tasks, blocks=blocks, binarize=self.config.data.binarize, carry=True)
         return predict(ranker, eval_batches(dataset, split, reader, batch_size), rates_ratio(ranker.tasks, rates or {}))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
 from recap_exp.config import DataCommandConfig
 from recap_exp.data.convert import convert
 from recap_exp.data.dataset import Dataset
 from recap_exp.data.info import info
 from recap_exp.data.prepare import prepare
 from recap_exp.paths import data_path
+from recap_exp.terminal import console
 
 
 def make_data(cfg: DataCommandConfig) -> Dataset:
@@ -21,7 +20,7 @@ def make_data(cfg: DataCommandConfig) -> Dataset:
     if cfg.output.path is not None:
         out = cfg.output
         dataset = convert(dataset, data_path(cfg.output.path), out.format, out.layout, splits=out.splits, files=out.files)
-    Console().print(f"{dataset.name}: {dataset.folder}", soft_wrap=True)
+    console().print(f"{dataset.name}: {dataset.folder}", soft_wrap=True)
     if dataset.folder:
         info(str(dataset.folder))
     return dataset

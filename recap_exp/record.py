@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
 from rich.console import Console
 
-from recap_exp.composition import to_yaml
+from recap_exp.composition import plain, to_yaml
 from recap_exp.config import ExperimentConfig, ScoreConfig
 from recap_exp.data.dataset import Dataset
 from recap_exp.data.schema import Schema
@@ -22,6 +21,7 @@ from recap_exp.pyfunc import save_pyfunc
 from recap_exp.runs import RunFolder
 from recap_exp.scoring.report import ScoreReport
 from recap_exp.scoring.study import study_figure, study_words
+from recap_exp.terminal import console
 from recap_exp.tracking.environment import record_environment
 from recap_exp.tracking.open import open_tracker
 from recap_exp.tracking.tracker import RunInfo, Status, Tracker
@@ -49,14 +49,13 @@ def run_name(recipe: str, overrides: Sequence[str]) -> str:
 
 def params(cfg: Any, also: Sequence[str] = ()) -> dict[str, Any]:
     """Values by dotted key: what is likely to vary, what the overrides name, and the keys in `also`."""
-    plain = TypeAdapter(type(cfg)).dump_python(cfg, mode="json", warnings=False)
     named = [o.lstrip("+~").split("=", 1)[0] for o in cfg.overrides]
-    return dict(_flat(plain, [*VARIED, *named, *also]))
+    return dict(_flat(plain(cfg), [*VARIED, *named, *also]))
 
 
-def _flat(plain: Mapping[str, Any], keys: Sequence[str]) -> Iterator[tuple[str, Any]]:
+def _flat(config: Mapping[str, Any], keys: Sequence[str]) -> Iterator[tuple[str, Any]]:
     for key in dict.fromkeys(keys):
-        value: Any = plain
+        value: Any = config
         for part in key.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
         if value is not None and not isinstance(value, Mapping):
@@ -99,7 +98,7 @@ class RunRecord:
         if fitted.best_step is not None:
             self.console.print(f"best checkpoint: step {fitted.best_step} of {fitted.step}" + (", restored" if fitted.restored else ""))
 
-    def evaluations(self, evaluations: Sequence[Evaluation], fitted: FitResult, logged: Sequence[str]) -> None:
+    def evaluations(self, evaluations: Sequence[Evaluation], fitted: FitResult, logged: Sequence[str], pictures: Sequence[str]) -> None:
         """Metrics, tables and pictures of the trained ranker on every partition; in the terminal one table each.
 
         Partitions in `logged` have curves by step already. A restored checkpoint is no point of theirs: it stands one step behind the last.
@@ -111,7 +110,7 @@ class RunRecord:
             self.tracker.table(evaluation.table(), f"evaluation/{evaluation.partition}.json")
             if strata := evaluation.strata_table():
                 self.tracker.table(strata, f"evaluation/{evaluation.partition}_strata.json")
-            if evaluation.partition not in logged:  # those have curves
+            if evaluation.partition in pictures:
                 for path, figure in figures(evaluation).items():
                     self.tracker.figure(figure, path)
             if len(evaluation.tasks) > 1:  # a partition of one task is in the record alone
@@ -182,10 +181,7 @@ def recording(
         notes=tracking.notes,
     )
     tracker = open_tracker(tracking, info)
-    console = Console()
-    if not console.is_terminal:  # a log file has no width to keep to
-        console = Console(width=140)
-    record = RunRecord(tracker, folder, console)
+    record = RunRecord(tracker, folder, console())
     status: Status = "FAILED"
     try:
         tracker.params(params(cfg, tracking.params))

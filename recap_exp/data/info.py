@@ -13,7 +13,7 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Column, Table
 
-from recap_exp import paths
+from recap_exp import paths, terminal
 from recap_exp.data.dataset import MANIFEST, Dataset
 from recap_exp.data.parquet import is_list, is_number
 from recap_exp.data.peek import Peek, peek
@@ -28,7 +28,7 @@ def info(path: str, console: Console | None = None) -> None:
 
     Time and memory are bounded: of a large file a sample is looked at, and the title says so.
     """
-    console = console or Console()
+    console = console or terminal.console()
     found = _find(path)
     if (found[0] / MANIFEST).is_file():
         dataset = Dataset.open(found[0])

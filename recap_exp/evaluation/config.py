@@ -36,6 +36,8 @@ class EvaluationConfig:
 
     batch_size: int = 4096
     partitions: dict[str, PartitionConfig]
+    pictures: list[str] = field(default_factory=list)
+    """Partitions that are drawn: ROC, precision and recall, reliability, distributions; about a second each with ten tasks."""
     strata: list[str] = field(default_factory=list)
     """Extras by whose value metrics are reported too."""
 
@@ -47,5 +49,8 @@ class EvaluationConfig:
         for name in self.partitions:
             if not name or "/" in name:
                 raise ValueError(f"partitions: '{name}' can't be a name: it is the first word of metric names, and has no /")
+        for name in self.pictures:
+            if name not in self.partitions:
+                raise ValueError(f"pictures names '{name}', which is no partition: {', '.join(self.partitions)}")
         if len(set(self.strata)) < len(self.strata):
             raise ValueError(f"strata must name no column twice, not {self.strata}")

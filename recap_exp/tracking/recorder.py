@@ -60,7 +60,7 @@ class Recorder:
     def figure(self, figure: Figure, path: str) -> None:
         target = self._place(path)
         half = target.with_name(f".{target.name}")
-        figure.savefig(half, dpi=120, bbox_inches="tight", format=target.suffix.lstrip(".") or "png")
+        figure.savefig(half, dpi=110, format=target.suffix.lstrip(".") or "png")
         half.replace(target)
         self._journal.append("artifact", path=path)
 

@@ -59,8 +59,9 @@ def test_the_cosine_ends_with_training():
     cfg = compose("train", ["optimizer=adam_cosine", "trainer.steps=400"]).optimizer
     assert isinstance(cfg.backbone, LinearRampCosine) and cfg.backbone.end == 400
     assert rate(cfg.tower, 400) == 0
+    assert compose("train", ["optimizer=adam_cosine", "trainer.steps=50"]).optimizer.backbone.ramp == 3
     with pytest.raises(ConfigError, match=r"end must be a step after the ramp's last \(50\), not 50"):
-        compose("train", ["optimizer=adam_cosine", "trainer.steps=50", "trainer.evaluate_every=10"])
+        compose("train", ["optimizer=adam_cosine", "trainer.steps=50", "optimizer.backbone.ramp=50"])
 
 
 def test_the_local_runs():
