@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -102,7 +101,11 @@ def to_yaml(config: Any) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(plain(config)))
 
 
-@cache
-def adapter(cls: Any) -> TypeAdapter[Any]:
+def adapter(cls: type) -> TypeAdapter[Any]:
     """The reader and writer of a configuration class; made once, which takes half a second for the largest."""
-    return TypeAdapter(cls)
+    if cls not in _ADAPTERS:
+        _ADAPTERS[cls] = TypeAdapter(cls)
+    return _ADAPTERS[cls]
+
+
+_ADAPTERS: dict[type, TypeAdapter[Any]] = {}

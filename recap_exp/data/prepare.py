@@ -14,10 +14,10 @@ from recap_exp.data.files import open_files, present_labels
 from recap_exp.data.fingerprint import cached_hash, json_sha256
 from recap_exp.data.made.config import HalvesSource, NullSource, PlantedSource, RandomSource
 from recap_exp.data.schema import Columns, Schema
-from recap_exp.data.write import AlreadyThere, write_dataset
+from recap_exp.data.write import AlreadyThere, Layout, write_dataset
 from recap_exp.errors import ConfigError, DataError
 
-VERSION = 1
+VERSION = 2
 """Of how sets are made: raise it when the same configuration gives other rows, so that kept ones are not reused."""
 
 MadeSource = RandomSource | HalvesSource | PlantedSource | NullSource
@@ -71,11 +71,17 @@ def _built(cfg: DataConfig, source: EventsSource) -> Dataset:
     from recap_exp.data.events.log import log_files
 
     logs = [cached_hash(file) for file in log_files(source)]
-    return _once(cfg, build, {"logs": logs}, "parquet", 1, {})
+    return _once(cfg, build, {"logs": logs}, "parquet", 1, {}, layout="named")  # its features have names of their own
 
 
 def _once(
-    cfg: DataConfig, build: Callable[[], Built], inputs: Mapping[str, Any], format: Format, files: int, rows: Mapping[str, int]
+    cfg: DataConfig,
+    build: Callable[[], Built],
+    inputs: Mapping[str, Any],
+    format: Format,
+    files: int,
+    rows: Mapping[str, int],
+    layout: Layout = "packed",
 ) -> Dataset:
     """The set under the name that configuration and inputs give it; built where it is not there yet."""
     config = asdict(cfg)
@@ -87,7 +93,7 @@ def _once(
     schema, splits, made = build()
     schema = _with_use(schema, cfg.blocks)
     try:
-        return write_dataset(folder, cfg.name, schema, splits, format, files, made={**origin, **made}, expected=rows)
+        return write_dataset(folder, cfg.name, schema, splits, format, files, layout, made={**origin, **made}, expected=rows)
     except AlreadyThere:
         return Dataset.open(folder)
 

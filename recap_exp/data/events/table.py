@@ -51,7 +51,7 @@ def build(source: EventsSource, cfg: DataConfig) -> tuple[Schema, dict[str, Call
         blocks={k: Block(kind=k, columns=tuple(f), width=len(f), use=len(f)) for k, f in blocks.items() if f},  # type: ignore[arg-type]
         ids={n: n for n in ids},
         labels=tuple(labels),
-        extras={n: n for n in extras},
+        extras={n: f"{n}_name" if n in categories else n for n in extras},  # a category's code has the plain name
     )
 
     step = chunk_rows(schema)
