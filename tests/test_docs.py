@@ -99,10 +99,6 @@ def run_cli(arguments: Sequence[str], command: list[str]) -> Finished:
     return Finished(int(ended.value.code or 0), printed.getvalue())
 
 
-trained: list[list[str]] = []
-"""Commands that this process has run: what a page repeats of another is not trained again."""
-
-
 def shrunk(arguments: Sequence[str]) -> list[str]:
     """The command with overrides behind it that only make it small: rows, steps, batches, widths, pictures; and no store."""
     command, *rest = arguments
@@ -137,8 +133,8 @@ def first_of_sweep(override: str) -> str:
 
 
 def small_training(cfg: ExperimentConfig) -> list[str]:
-    """A few small steps of a narrow ranker; curves instead of pictures in evaluation, which cost seconds a partition."""
-    small = ["trainer.steps=2", f"trainer.batch_size={min(32, cfg.trainer.batch_size)}"]
+    """A few small steps of a narrow ranker; no pictures of the evaluation, which cost seconds a partition."""
+    small = ["evaluation.pictures=[]", "trainer.steps=2", f"trainer.batch_size={min(32, cfg.trainer.batch_size)}"]
     if cfg.trainer.evaluate_every is not None:
         small += ["trainer.evaluate_every=2"]
     for group in ("backbone", "tower"):
@@ -152,7 +148,7 @@ def small_training(cfg: ExperimentConfig) -> list[str]:
         small += ["model.backbone.mlp.layers=[8]"] if backbone.mlp else []
     if isinstance(backbone, MLPConfig):
         small += ["model.backbone.layers=[8]"]
-    return small + [f"evaluation.partitions.{name}.during_training=true" for name in cfg.evaluation.partitions]
+    return small
 
 
 def run_line(line: str, where: str) -> None:
@@ -170,8 +166,6 @@ def run_line(line: str, where: str) -> None:
         compose(arguments[0], arguments[1:])
         return
     small = shrunk(arguments)
-    if small in trained:  # the same command on another page
-        return
     before = {name: os.environ.get(name) for name in (v.split("=", 1)[0] for v in variables)}
     os.environ.update(v.split("=", 1) for v in variables)
     try:
@@ -180,8 +174,6 @@ def run_line(line: str, where: str) -> None:
         for name, value in before.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
     assert done.code == 0, f"{where}: {line}\n{done.printed[-2000:]}"
-    if small[0] == "train" and not variables:
-        trained.append(small)
 
 
 def run_python(text: str, names: dict[str, object], where: str, monkeypatch: pytest.MonkeyPatch) -> None:
