@@ -16,6 +16,7 @@ from recap_exp.data.schema import Schema
 from recap_exp.evaluation.evaluate import Evaluation
 from recap_exp.evaluation.figures import figures
 from recap_exp.evaluation.report import metrics_table
+from recap_exp.help import GROUPS
 from recap_exp.model.ranker import Ranker
 from recap_exp.pyfunc import save_pyfunc
 from recap_exp.runs import RunFolder
@@ -44,7 +45,9 @@ VARIED = (
 def run_name(recipe: str, overrides: Sequence[str]) -> str:
     """What differs from the recipe's defaults, or the recipe's own name where nothing does."""
     differs = [o for o in overrides if not o.startswith(("experiment=", "tracking", "hydra"))]
-    return " ".join(differs)[:120] or recipe
+    # A choice says by itself what it is: `masknet_serial`, not `model=masknet_serial`.
+    said = [o.split("=", 1)[1] if o.split("=", 1)[0] in GROUPS["train"] else o for o in differs]
+    return " ".join(said)[:120] or recipe
 
 
 def params(cfg: Any, also: Sequence[str] = ()) -> dict[str, Any]:
