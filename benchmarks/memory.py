@@ -48,7 +48,7 @@ def measure(quick: bool) -> list[Figure]:
     return [
         Figure(
             name="memory",
-            ours=f"peak of recap-exp train, {steps} steps of {BATCH}, evaluation, scoring; {FACTOR * rows:,} rows to train, half as many to evaluate",
+            ours=f"peak of recap-exp train, {steps} steps of {BATCH}, evaluation, scoring; {FACTOR * rows:,} rows, half as many evaluated",
             theirs=f"the same steps on {rows:,} rows and half as many",
             value=ratios(costs["ten times"], costs["once"]),
             target=1.1,

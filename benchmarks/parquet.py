@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow.parquet as pq
 
 from benchmarks.harness import Figure, Spread, alternate, cpu_seconds, ratios
-from benchmarks.rows import epoch, recipe, records, table
+from benchmarks.rows import epoch, recipe, stored, table
 from recap_exp.data.dataset import Dataset
 from recap_exp.data.parquet import stored_columns
 from recap_exp.experiment import read_for
@@ -17,7 +17,7 @@ def measure(quick: bool) -> list[Figure]:
     rows, rounds = (256, 1) if quick else (4096, 11)
     cfg = recipe(rows)
     prepare_torch(cfg.seed, cfg.trainer)
-    original, converted = records(cfg), table(cfg)
+    original, converted = stored(cfg), table(cfg)
     columns = stored_columns(read_for(cfg, converted, training=True).schema)
     (file,) = converted.split("train").files
 

@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 
 from benchmarks.harness import Figure, Spread, alternate, ratios, wall_seconds
-from benchmarks.rows import recipe, table
+from benchmarks.rows import recipe, stored
 from recap_exp.composition import compared_scorings
 from recap_exp.data.loader import eval_batches
 from recap_exp.experiment import read_for
@@ -43,10 +43,10 @@ def show(made: ScoreReport, folder: Path) -> None:
 
 def measure(quick: bool) -> list[Figure]:
     """Time a candidate. One by one, a candidate is read, predicted and scored: no table, no picture, no printing."""
-    rows, alone, rounds = (128, 4, 1) if quick else (8192, 64, 5)
-    cfg = recipe(rows, SMALL if quick else ())
+    rows, alone, rounds = (128, 4, 1) if quick else (16384, 64, 3)
+    cfg = recipe(rows, ["data=random", *(SMALL if quick else ())])
     torch.manual_seed(cfg.seed)
-    dataset = table(cfg)
+    dataset = stored(cfg)
     reader = read_for(cfg, dataset)
     ranker = build_ranker(cfg.model, dataset.schema, list(cfg.tasks))
     parameters = sum(p.numel() for p in ranker.parameters())

@@ -6,7 +6,7 @@ import zlib
 from pathlib import Path
 
 from benchmarks.harness import Figure, Spread, alternate, cpu_seconds, ratios
-from benchmarks.rows import epoch, recipe, records
+from benchmarks.rows import epoch, recipe, stored
 from recap_exp.training.seeds import prepare_torch
 
 PIECE = 256 * 1024
@@ -26,7 +26,7 @@ def measure(quick: bool) -> list[Figure]:
     rows, rounds = (256, 1) if quick else (4096, 11)
     cfg = recipe(rows)
     prepare_torch(cfg.seed, cfg.trainer)
-    dataset = records(cfg)
+    dataset = stored(cfg)
     (file,) = dataset.split("train").files
     inflated = gunzip(file)
     costs = alternate(
