@@ -14,5 +14,5 @@ T = TypeVar("T")
 def configclass(cls: type[T]) -> type[T]:
     """A keyword-only dataclass whose unknown keys and wrong types are errors when it is read from a configuration."""
     made = dataclass(kw_only=True)(cls)
-    made.__pydantic_config__ = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)  # type: ignore[attr-defined]
+    made.__pydantic_config__ = ConfigDict(extra="forbid", strict=True)  # type: ignore[attr-defined]
     return made
