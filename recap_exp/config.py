@@ -25,6 +25,8 @@ class ExperimentConfig:
     """Of initialisation, shuffling, dropout. Made data has a seed of its own, so that seeds can be compared on one data set."""
     metric: str
     """The metric that a run returns: what a sweep optimises."""
+    resume: str | None = None
+    """A run id, or `latest`: that run goes on from its newest checkpoint, with its own configuration, in its own records."""
     tasks: dict[str, Task]
     data: DataConfig
     model: ModelConfig

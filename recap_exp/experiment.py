@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from recap_exp.composition import compared_scorings
+from recap_exp.composition import compared_scorings, from_yaml
 from recap_exp.config import ExperimentConfig
 from recap_exp.data.assemble import Assembler, assembler
 from recap_exp.data.dataset import Dataset
 from recap_exp.data.loader import TrainStream, eval_batches, train_batches
 from recap_exp.data.prepare import prepare
 from recap_exp.data.schema import Schema
+from recap_exp.errors import ConfigError
 from recap_exp.evaluation.evaluate import Evaluation, evaluate
 from recap_exp.metrics.metric import OneClassWarning
 from recap_exp.model.calibration import rates_ratio
@@ -21,9 +23,9 @@ from recap_exp.model.predict import predict
 from recap_exp.model.predictions import Predictions
 from recap_exp.model.ranker import Ranker, build_ranker, used_blocks
 from recap_exp.record import RunRecord, recording
-from recap_exp.runs import find_run, new_run
+from recap_exp.runs import RunFolder, find_run, new_run
 from recap_exp.scoring.report import ScoreReport, report
-from recap_exp.training.checkpoint import Checkpoints, warm_start
+from recap_exp.training.checkpoint import Checkpoints, resume, warm_start
 from recap_exp.training.loop import FitResult, fit
 from recap_exp.training.optimizer import build_optimizer
 from recap_exp.training.seeds import prepare_torch
@@ -47,8 +49,9 @@ class Result:
 
 def run(cfg: ExperimentConfig) -> Result:
     """`recap-exp train`: everything from data to a recorded run. A run that fails is recorded as failed, with what it has."""
+    folder, cfg = taken_up(cfg) if cfg.resume else (None, cfg)
     dataset = prepare(cfg.data, [task.label for task in cfg.tasks.values()])
-    folder = new_run("train", cfg.name)
+    folder = folder or new_run("train", cfg.name)
     with recording(cfg, folder, recipe=cfg.name) as record:
         record.dataset(dataset)
         device = prepare_torch(cfg.seed, cfg.trainer)
@@ -73,6 +76,14 @@ def run(cfg: ExperimentConfig) -> Result:
     )
 
 
+def taken_up(cfg: ExperimentConfig) -> tuple[RunFolder, ExperimentConfig]:
+    """The run that `resume` names, and its own configuration."""
+    if others := [o for o in cfg.overrides if not o.startswith("resume=")]:
+        raise ConfigError(f"resume={cfg.resume} goes on with the run's own configuration: drop {' '.join(others)}, or start a new run")
+    folder = find_run(cfg.resume or "latest", finished=False)
+    return folder, from_yaml(ExperimentConfig, folder.config)
+
+
 def build_model(cfg: ExperimentConfig, schema: Schema | None = None) -> Ranker:
     """A freshly initialised ranker of `cfg`; without `schema`, of the data that `cfg` names, which is made where it has to be."""
     schema = schema or prepare(cfg.data, [task.label for task in cfg.tasks.values()]).schema
@@ -81,6 +92,13 @@ def build_model(cfg: ExperimentConfig, schema: Schema | None = None) -> Ranker:
 
 def train(cfg: ExperimentConfig, dataset: Dataset, ranker: Ranker, record: RunRecord) -> FitResult:
     """Fits the ranker on split `train`; it ends with the weights of the best checkpoint, where a metric is watched."""
+    checkpoints = Checkpoints(record.folder.checkpoints, cfg.trainer.keep_checkpoints, extra=partial(record.identity, cfg))
+    optimizer = build_optimizer(cfg.optimizer, ranker.parameter_groups())
+    start = None
+    if newest := checkpoints.newest():
+        start = resume(newest, ranker, optimizer)
+    elif cfg.trainer.warm_start:
+        warm_start(weights_of(cfg.trainer.warm_start), ranker, optimizer)
     stream = TrainStream(
         dataset=dataset,
         split="train",
@@ -88,10 +106,8 @@ def train(cfg: ExperimentConfig, dataset: Dataset, ranker: Ranker, record: RunRe
         batch_size=cfg.trainer.batch_size,
         shuffle_rows=cfg.data.shuffle_rows,
         seed=cfg.seed,
+        start=start.micro_batches if start else 0,
     )
-    optimizer = build_optimizer(cfg.optimizer, ranker.parameter_groups())
-    if cfg.trainer.warm_start:
-        warm_start(weights_of(cfg.trainer.warm_start), ranker, optimizer)
     return fit(
         ranker,
         train_batches(stream, cfg.data.workers),
@@ -100,7 +116,8 @@ def train(cfg: ExperimentConfig, dataset: Dataset, ranker: Ranker, record: RunRe
         tasks=ranker.tasks,
         pos_weights={name: task.pos_weight for name, task in cfg.tasks.items()},
         tracker=record.tracker,
-        checkpoints=Checkpoints(record.folder.checkpoints, cfg.trainer.keep_checkpoints, extra={"run": record.folder.id}),
+        checkpoints=checkpoints,
+        start=start,
         evaluate=lambda step: _metrics(evaluate_partitions(cfg, dataset, ranker, watched(cfg))[0]),
     )
 

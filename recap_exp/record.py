@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ from recap_exp.runs import RunFolder
 from recap_exp.scoring.report import ScoreReport
 from recap_exp.scoring.study import study_figure, study_words
 from recap_exp.terminal import console
-from recap_exp.tracking.environment import record_environment
+from recap_exp.tracking.environment import own_version, record_environment
 from recap_exp.tracking.open import open_tracker
 from recap_exp.tracking.tracker import RunInfo, Status, Tracker
 from recap_exp.training.loop import FitResult
@@ -84,6 +85,10 @@ class RunRecord:
                 profile={"rows": dataset.rows(split), "label_rates": dataset.label_rates(split)},
             )
 
+    def identity(self, cfg: ExperimentConfig) -> dict[str, Any]:
+        """What a checkpoint says of the run it belongs to."""
+        return {"run": self.folder.id, "mlflow_run_id": self.tracker.mlflow_run_id(), "config": plain(cfg), "version": own_version()}
+
     def built(self, ranker: Ranker) -> None:
         """What is about to be trained."""
         count = sum(p.numel() for p in ranker.parameters())
@@ -143,8 +148,11 @@ class RunRecord:
 
     def model(self, ranker: Ranker, schema: Schema, cfg: ExperimentConfig, report: ScoreReport) -> None:
         """A model that mlflow.pyfunc loads: features in, probabilities and the score of `report`'s weights out."""
+        place = self.folder.path / "model"
+        if place.exists():  # a run that was taken up again
+            shutil.rmtree(place)
         folder = save_pyfunc(
-            self.folder.path / "model",
+            place,
             ranker=ranker,
             model=cfg.model,
             schema=schema,
@@ -186,6 +194,7 @@ def recording(
     tracker = open_tracker(tracking, info)
     record = RunRecord(tracker, folder, console())
     status: Status = "FAILED"
+    folder.note(status="RUNNING")
     try:
         tracker.params(params(cfg, tracking.params))
         tracker.artifact(folder.config)

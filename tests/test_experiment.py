@@ -25,6 +25,7 @@ SMALL = [
     "trainer.batch_size=64",
     "trainer.evaluate_every=6",
     "trainer.log_every=3",
+    "evaluation.pictures=[]",
 ]
 NO_STORE = "tracking=none"
 
@@ -128,7 +129,7 @@ def test_scoring_anew_gives_the_runs_own_score_and_other_weights_another(store, 
 
 
 def test_other_data_without_labels_can_be_scored(store, tmp_path, capsys):
-    assert run_cli("data", "data=planted", "data.source.rows={fresh: 300}", "data.source.seed=9", f"output.path={tmp_path}/fresh") == 0
+    assert run_cli("data", "data=planted", SMALL[0], "data.source.seed=9", f"output.path={tmp_path}/fresh", "output.splits=[test]") == 0
     import pyarrow.parquet as pq
 
     for file in (tmp_path / "fresh").rglob("*.parquet"):
@@ -150,10 +151,11 @@ def test_other_data_without_labels_can_be_scored(store, tmp_path, capsys):
         "run=latest",
         "data=parquet",
         "data.name=fresh",
-        f"data.source.splits={{fresh: {{files: ['{tmp_path}/fresh/**/*.parquet'], where: {{}}}}}}",
+        "~data.source.splits",
+        f"+data.source.splits={{fresh: {{files: ['{tmp_path}/fresh/**/*.parquet'], where: {{}}}}}}",
         "~data.blocks",
         f"+data.blocks={override}",
-        "data.ids={}",
+        "~data.ids",
         "data.labels=[]",
         NO_STORE,
     )
@@ -242,3 +244,33 @@ def test_data_that_fails_leaves_no_run_behind(outputs):
     with pytest.raises(DataError, match="/nowhere"):
         recap_exp.run(cfg)
     assert not list(outputs.glob("runs/*"))
+
+
+def test_a_run_that_was_killed_goes_on_and_ends_as_if_it_never_was(outputs, capsys):
+    overrides = [*SMALL, "trainer.steps=40", "trainer.evaluate_every=10", "trainer.log_every=5", "model.tower.dropout=0.1", NO_STORE]
+    whole = recap_exp.run(compose("train", overrides))
+    known = set(outputs.glob("runs/*"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "recap_exp", "train", *overrides], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while not any(p for p in set(outputs.glob("runs/*")) - known if any(p.glob("checkpoints/step_*"))):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    (folder,) = set(outputs.glob("runs/*")) - known
+    assert run_cli("train", f"resume={folder.name}", "seed=3") == 1
+    assert "drop seed=3" in capsys.readouterr().err
+    assert run_cli("train", "resume=latest") == 0
+
+    def points(path):
+        found = [json.loads(line) for line in (path / "records.jsonl").read_text().splitlines()]
+        told = [((name, r["step"]), v) for r in found if r["k"] == "metrics" for name, v in r["v"].items() if not name.startswith("perf/")]
+        assert len(told) == len(dict(told)), "a point is there twice"
+        return {key: value for key, value in told if value == value}
+
+    assert points(folder) == points(whole.folder)
+    meta = json.loads((folder / "checkpoints/step_00000040/meta.json").read_text())
+    assert meta["extra"]["run"] == folder.name
+    assert meta["extra"]["config"]["trainer"]["steps"] == 40

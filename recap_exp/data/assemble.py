@@ -63,9 +63,8 @@ class Assembler:
             wrong = (stored != 0) & (stored != 1)
             if wrong.any():
                 row = int(np.argmax(wrong))
-                place = f"record {rows.records[row]}" if rows.records is not None else f"row {row} of a batch"
                 way_out = "a missing label can't be trained on" if np.isnan(stored[row]) else "set data.binarize=true to read > 0 as 1"
-                raise DataError(f"{rows.file}: {place}: label '{column}' is {stored[row]}, not 0 or 1; {way_out}")
+                raise DataError(f"{rows.place(row)}: label '{column}' is {stored[row]}, not 0 or 1; {way_out}")
             labels_BT[:, t] = stored
         return labels_BT
 

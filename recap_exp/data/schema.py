@@ -83,8 +83,8 @@ class Columns:
     """[N] float64 by stored label column."""
     extras: dict[str, np.ndarray] = field(default_factory=dict)
     """[N] numbers, or str objects."""
-    file: str = ""
-    """Where the rows come from, for error messages."""
+    file: str | np.ndarray = ""
+    """Where the rows come from, for error messages: one file of them all, or [N] str objects."""
     records: np.ndarray | None = None
     """[N] record number of each row within its file (from 0), for error messages."""
 
@@ -102,16 +102,25 @@ class Columns:
     def take(self, rows: np.ndarray | slice) -> Columns:
         """The chosen rows, in the order given."""
         picked = {name: {k: v[rows] for k, v in arrays.items()} for name, arrays in self.groups()}
-        return Columns(**picked, file=self.file, records=None if self.records is None else self.records[rows])
+        file = self.file if isinstance(self.file, str) else self.file[rows]
+        return Columns(**picked, file=file, records=None if self.records is None else self.records[rows])
 
+    def place(self, row: int) -> str:
+        """Where a row comes from, in words."""
+        file = self.file if isinstance(self.file, str) else self.file[row]
+        return f"{file}: " + (f"row {row} of a batch" if self.records is None else f"record {self.records[row]}")
 
-def concat(parts: Sequence[Columns]) -> Columns:
-    """The rows of all parts, one after the other, under the file of the first."""
-    if len(parts) == 1:
-        return parts[0]
-    whole = {name: {k: np.concatenate([getattr(p, name)[k] for p in parts]) for k in arrays} for name, arrays in parts[0].groups()}
-    records = [p.records for p in parts if p.records is not None]
-    return Columns(**whole, file=parts[0].file, records=np.concatenate(records) if len(records) == len(parts) else None)
+    @classmethod
+    def concatenate(cls, parts: Sequence[Columns]) -> Columns:
+        """The rows of all parts, one after the other; they must have the same columns."""
+        if len(parts) == 1:
+            return parts[0]
+        whole = {name: {k: np.concatenate([getattr(p, name)[k] for p in parts]) for k in arrays} for name, arrays in parts[0].groups()}
+        file = parts[0].file
+        if not (isinstance(file, str) and all(isinstance(p.file, str) and p.file == file for p in parts)):
+            file = np.concatenate([np.full(len(p), p.file, object) for p in parts])
+        records = [p.records for p in parts if p.records is not None]
+        return cls(**whole, file=file, records=np.concatenate(records) if len(records) == len(parts) else None)
 
 
 CHUNK_BYTES = 8 * 2**20

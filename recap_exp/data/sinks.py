@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recap_exp.data.example_writer import encode
-from recap_exp.data.schema import DTYPES, TRUTH, Columns, Schema, chunk_rows, concat
+from recap_exp.data.schema import DTYPES, TRUTH, Columns, Schema, chunk_rows
 from recap_exp.data.tfrecord import RecordWriter
 from recap_exp.errors import DataError
 
@@ -65,7 +65,7 @@ class ParquetSink:
         """Appends rows; they reach the disk a row group at a time."""
         self.waiting.append(columns)
         if sum(map(len, self.waiting)) >= self.rows:
-            whole = concat(self.waiting)
+            whole = Columns.concatenate(self.waiting)
             end = len(whole) - len(whole) % self.rows
             for start in range(0, end, self.rows):
                 self._write_group(whole.take(slice(start, start + self.rows)))
@@ -74,7 +74,7 @@ class ParquetSink:
     def close(self) -> None:
         """Writes the last row group and the footer."""
         if self.waiting:
-            self._write_group(concat(self.waiting))
+            self._write_group(Columns.concatenate(self.waiting))
             self.waiting = []
         if self.writer is not None:
             self.writer.close()

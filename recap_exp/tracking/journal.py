@@ -97,6 +97,13 @@ def read(path: Path, offset: int = 0) -> Iterator[tuple[Record, int]]:
                 yield record, offset
 
 
+def records(folder: Path) -> Iterator[Record]:
+    """All that the run in `folder` has recorded so far; nothing where it has no journal yet."""
+    if (path := folder / RECORDS).is_file():
+        for record, _ in read(path):
+            yield record
+
+
 def is_being_written(folder: Path) -> bool:
     """Whether the process that writes the run's journal lives."""
     try:

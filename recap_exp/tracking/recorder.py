@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recap_exp.tracking.destination import compare_url, ui_base
-from recap_exp.tracking.journal import Journal
+from recap_exp.tracking.journal import Journal, records
 from recap_exp.tracking.links import link
 from recap_exp.tracking.run_file import update_run
 from recap_exp.tracking.sender import ARTIFACTS, is_sent
@@ -36,6 +36,8 @@ class Recorder:
 
     def __init__(self, run: RunInfo, uri: str | None) -> None:
         self.run = run
+        # A run that was taken up again comes by steps that it has told of: the same numbers, told once.
+        self._told = {(name, r["step"]) for r in records(run.folder) if r["k"] == "metrics" for name in r["v"]}
         self._journal = Journal(run.folder)
         self._artifacts = run.folder / ARTIFACTS
         self._tables: list[dict[str, str]] = []
@@ -52,7 +54,9 @@ class Recorder:
         self._journal.append("params", v={k: str(v) for k, v in values.items()})
 
     def metrics(self, values: dict[str, float], step: int | None = None) -> None:
-        self._journal.append("metrics", step=step, v={k: float(v) for k, v in values.items()})
+        new = {k: float(v) for k, v in values.items() if (k, step) not in self._told}
+        if new:
+            self._journal.append("metrics", step=step, v=new)
 
     def tags(self, values: dict[str, str]) -> None:
         self._journal.append("tags", v={k: str(v) for k, v in values.items()})

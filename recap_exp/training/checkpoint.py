@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,9 +50,9 @@ class TrainState:
 class Checkpoints:
     """The checkpoints of one run, in one folder, which only the training process writes to."""
 
-    def __init__(self, folder: Path, keep: int = 2, extra: Mapping[str, Any] | None = None) -> None:
-        """keep: the newest so many stay, and the best. extra: stored in every meta.json (config hash, versions, run id); JSON."""
-        self.folder, self.keep, self.extra = Path(folder), keep, dict(extra or {})
+    def __init__(self, folder: Path, keep: int = 2, extra: Callable[[], Mapping[str, Any]] = dict) -> None:
+        """keep: the newest so many stay, and the best. extra: asked at every save for what meta.json tells of the run besides; JSON."""
+        self.folder, self.keep, self.extra = Path(folder), keep, extra
 
     def save(self, ranker: nn.Module, optimizer: RankerOptimizer, state: TrainState) -> Path:
         """Stores everything at `state.step`, then drops the checkpoints that are neither new nor best."""
@@ -64,7 +64,7 @@ class Checkpoints:
         write_tensors(unfinished / "state", _live_tensors(ranker, optimizer))
         stored = asdict(state)
         _write_json(unfinished / "random.json", stored.pop("random"))
-        _write_json(unfinished / "meta.json", {"format": FORMAT, **stored, "extra": self.extra})
+        _write_json(unfinished / "meta.json", {"format": FORMAT, **stored, "extra": dict(self.extra())})
         _flush_folder(unfinished)
         if path.exists():
             self._drop(path)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from recap_exp.data.assemble import assembler
 from recap_exp.data.loader import TrainStream, eval_batches, prefetch, train_batches
 from recap_exp.data.schema import Block, Columns, Schema
-from recap_exp.data.shuffle import concatenate, interleave, ordered_batches, shuffled_batches
+from recap_exp.data.shuffle import interleave, ordered_batches, shuffled_batches
 from recap_exp.data.write import write_dataset
 from recap_exp.errors import ConfigError, DataError
 from recap_exp.tasks import Rates, Task
@@ -209,6 +209,8 @@ def test_interleaving_takes_turns_and_keeps_all():
 def test_concatenated_rows_keep_their_record_numbers():
     a, b = rows(2), rows(2, 5)
     a.file, a.records, b.file, b.records = "a", np.array([0, 1]), "b", np.array([7, 8])
-    joined = concatenate([a, b])
-    assert joined.file == "a or b"
+    joined = Columns.concatenate([a, b])
     assert joined.records.tolist() == [0, 1, 7, 8]
+    again = Columns.concatenate([joined.take(np.array([3, 0])), a])
+    assert [again.place(row) for row in range(4)] == ["b: record 8", "a: record 0", "a: record 0", "a: record 1"]
+    assert Columns.concatenate([a, a]).file == "a"

@@ -12,7 +12,7 @@ import pytest
 from recap_exp.data import parquet
 from recap_exp.data import schema as schema_module
 from recap_exp.data.parquet import count, read
-from recap_exp.data.schema import Block, Schema, concat
+from recap_exp.data.schema import Block, Columns, Schema
 from recap_exp.errors import DataError
 
 
@@ -28,7 +28,7 @@ def block(*columns, kind="continuous", width=None, use=None):
 
 
 def read_x(path, schema, **options):
-    return concat(list(read(path, schema, **options))).blocks["x"]
+    return Columns.concatenate(list(read(path, schema, **options))).blocks["x"]
 
 
 LISTS = {
@@ -90,7 +90,7 @@ def test_labels_ids_extras(tmp_path):
 def test_where_keeps_the_record_numbers_of_the_file(tmp_path, rows_per_group):
     names = pa.array(["a", "a", "b", "a", "b", None, "c", "c", "b"])
     path = store(tmp_path, rows_per_group=rows_per_group, s=names, v=list(range(9)), f=[0, 1] * 4 + [0])
-    got = concat(list(read(path, block("v"), {"s": "b"})))
+    got = Columns.concatenate(list(read(path, block("v"), {"s": "b"})))
     assert got.records.tolist() == [2, 4, 8] and got.blocks["x"][:, 0].tolist() == [2, 4, 8]
     assert read_x(path, block("v"), where={"s": "b", "f": 0})[:, 0].tolist() == [2, 4, 8]
     assert count(path, {"s": "a"}) == 3 and count(path, {"s": "a", "f": 1}) == 2 and count(path, {"s": "zz"}) == 0 and count(path, {}) == 9

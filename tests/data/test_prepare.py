@@ -14,7 +14,7 @@ from small_data import SCHEMA, rows
 from recap_exp.data.config import BlockConfig, DataConfig, DatasetSource, FilesSource, SplitFiles
 from recap_exp.data.made.config import RandomSource
 from recap_exp.data.prepare import prepare
-from recap_exp.data.schema import concat
+from recap_exp.data.schema import Columns
 from recap_exp.data.write import write_dataset
 from recap_exp.errors import ConfigError, DataError
 
@@ -64,7 +64,7 @@ def test_globs_into_folders_and_filters(table):
     splits = {"train": SplitFiles(files=["days/**/*.parquet"]), "val": SplitFiles(files=["all.parquet"], where={"part": "val"})}
     dataset = prepare(config({"x": block("c_age")}, splits), [])
     assert [f.parent.name for f in dataset.splits["train"].files] == ["a", "c", "d"] and dataset.rows("val") == 3
-    assert concat(list(dataset.read("val"))).blocks["x"][:, 0].tolist() == [6, 7, 8]
+    assert Columns.concatenate(list(dataset.read("val"))).blocks["x"][:, 0].tolist() == [6, 7, 8]
     one = prepare(
         DataConfig(name="t", source=FilesSource(folder="days", splits={"train": SplitFiles(files=["a/*"])}), blocks={"x": block("c_age")}),
         [],

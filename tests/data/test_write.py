@@ -17,7 +17,7 @@ from small_data import SCHEMA, assert_same, rows
 
 from recap_exp.data.convert import convert
 from recap_exp.data.dataset import Dataset
-from recap_exp.data.schema import Columns, concat
+from recap_exp.data.schema import Columns
 from recap_exp.data.write import AlreadyThere, write_dataset
 from recap_exp.errors import DataError
 
@@ -29,7 +29,7 @@ def write(folder, n=10, format="parquet", layout="packed", files=1, seed=0, sche
 
 
 def everything(dataset, split="train"):
-    return concat(list(dataset.read(split)))
+    return Columns.concatenate(list(dataset.read(split)))
 
 
 @settings(max_examples=15, deadline=None)
@@ -74,7 +74,7 @@ def test_manifest(tmp_path):
     splits = {"train": lambda: iter([rows(10), rows(5, 1)]), "val": lambda: iter([rows(3, 2)])}
     dataset = write_dataset(tmp_path / "a", "small", SCHEMA, splits, "parquet", made={"seed": 7})
     manifest = json.loads((tmp_path / "a" / "manifest.json").read_text())
-    both = concat([rows(10), rows(5, 1)])
+    both = Columns.concatenate([rows(10), rows(5, 1)])
     assert manifest["made"] == {"seed": 7} and manifest["layout"] == "packed" and "command" in manifest["by"]
     assert (dataset.rows("train"), dataset.rows("val")) == (15, 3)
     assert dataset.label_rates("train") == {"l.like": (both.labels["l.like"] > 0).mean(), "l.reply": 1.0}
@@ -98,11 +98,11 @@ def test_label_rates_leave_unknown_labels_out(tmp_path):
 @pytest.mark.parametrize("format", ["parquet", "tfrecord"])
 def test_rows_are_dealt_over_files(tmp_path, format):
     dataset = write_dataset(tmp_path / "a", "small", SCHEMA, {"train": lambda: iter([rows(7), rows(4, 1)])}, format, files=3)
-    whole = concat([rows(7), rows(4, 1)])
+    whole = Columns.concatenate([rows(7), rows(4, 1)])
     files = dataset.splits["train"].files
     assert [f["rows"] for f in dataset.manifest["splits"]["train"]["files"]] == [4, 4, 3]
     for i, file in enumerate(files):
-        assert_same(concat(list(dataset.read("train", files=[file]))), whole.take(slice(i, None, 3)))
+        assert_same(Columns.concatenate(list(dataset.read("train", files=[file]))), whole.take(slice(i, None, 3)))
     assert len(everything(dataset)) == 11
 
 
@@ -112,7 +112,7 @@ def test_row_groups_follow_the_chunk_size(tmp_path, monkeypatch):
     metadata = pq.ParquetFile(dataset.splits["train"].files[0]).metadata
     groups = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
     assert len(set(groups[:-1])) == 1 and sum(groups) == 213 and len(groups) > 2
-    assert_same(everything(dataset), concat([rows(10), rows(200, 1), rows(3, 2)]))
+    assert_same(everything(dataset), Columns.concatenate([rows(10), rows(200, 1), rows(3, 2)]))
 
 
 @pytest.mark.parametrize("format", ["parquet", "tfrecord"])

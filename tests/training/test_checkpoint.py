@@ -25,7 +25,7 @@ from recap_exp.training.tensors import tensor_shapes
 def saved(folder, steps=(1,), keep=2, ranker=None):
     """Checkpoints of an untrained ranker at the given steps."""
     ranker = ranker or make_ranker()
-    checkpoints = Checkpoints(folder, keep, extra={"run": "abc"})
+    checkpoints = Checkpoints(folder, keep, extra=lambda: {"run": "abc"})
     for step in steps:
         checkpoints.save(ranker, make_optimizer(ranker), TrainState(step=step, random=seeds.capture()))
     return checkpoints
