@@ -22,6 +22,11 @@ class CheckpointError(RecapError):
     """A checkpoint, run or weights file that is missing, unreadable or of another model."""
 
 
+def first_line(error: BaseException) -> str:
+    """What another library's error says, without what follows; its type's name where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def nearest(wrong: str, allowed: Iterable[str]) -> str:
     """ " (did you mean 'x'?)" for the nearest right spelling, or "" where none is near."""
     match = difflib.get_close_matches(wrong, [str(a) for a in allowed], n=1, cutoff=0.5)

@@ -26,7 +26,7 @@ from safetensors.torch import load_file, save_file
 from recap_exp.configclass import configclass
 from recap_exp.data.assemble import Assembler
 from recap_exp.data.schema import DTYPES, Block, Columns, Schema
-from recap_exp.errors import CheckpointError, DataError, nearest
+from recap_exp.errors import CheckpointError, DataError, first_line, nearest
 from recap_exp.model.calibration import rates_ratio
 from recap_exp.model.config import ModelConfig
 from recap_exp.model.predict import predict
@@ -140,7 +140,7 @@ def load(data: Path) -> ServedRanker:
         serving = TypeAdapter(Serving).validate_json(json.dumps(stored))
         state = load_file(data / WEIGHTS)
     except Exception as error:
-        raise CheckpointError(f"{data} holds no readable model: {str(error).splitlines()[0]}") from error
+        raise CheckpointError(f"{data} holds no readable model: {first_line(error)}") from error
     schema = Schema.from_json({"blocks": serving.blocks, "ids": {}, "labels": (), "truths": (), "extras": {}})
     weights = Weights(**{**serving.scoring, "terms": tuple(Term(**t) for t in serving.scoring["terms"])})
     ranker = build_ranker(serving.model, schema, serving.tasks)

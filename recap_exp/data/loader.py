@@ -47,7 +47,7 @@ class TrainStream(IterableDataset):  # type: ignore[type-arg]
         return self._shard(shard, workers, done)
 
     def _shard(self, shard: int, shards: int, skip: int) -> Iterator[Batch]:
-        files = self.dataset.splits[self.split].files[shard::shards]
+        files = self.dataset.split(self.split).files[shard::shards]
         epoch = 0
         while True:
             size = 0
@@ -75,7 +75,7 @@ def train_batches(stream: TrainStream, workers: int = 0) -> Iterator[Batch]:
     """Endless batches, decoded in `workers` processes, or with 0 in a thread beside the training step."""
     if workers == 0:
         return prefetch(iter(stream))
-    files = len(stream.dataset.splits[stream.split].files)
+    files = len(stream.dataset.split(stream.split).files)
     if files < workers:
         raise ConfigError(f"data.workers={workers}: split '{stream.split}' has {files} file(s), and a worker needs one of its own")
     # Spawned, not forked: the parent has threads by now.

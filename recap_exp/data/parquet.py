@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recap_exp.data.schema import DTYPES, TRUTH, Block, Columns, Schema, chunk_rows
-from recap_exp.errors import DataError, nearest
+from recap_exp.errors import DataError, first_line, nearest
 
 Where = Mapping[str, str | int]
 
@@ -25,7 +25,7 @@ def opened(path: Path) -> Iterator[pq.ParquetFile]:
         with pq.ParquetFile(path) as file:
             yield file
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: can't be read as Parquet ({str(error).splitlines()[0]})") from error
+        raise DataError(f"{path}: can't be read as Parquet ({first_line(error)})") from error
 
 
 def is_list(kind: pa.DataType) -> bool:
@@ -229,7 +229,7 @@ class _Taker:
                 array = array.cast(pa.float64() if pa.types.is_decimal(array.type) else pa.int8())
             array = array.cast(wanted, safe=pa.types.is_integer(wanted))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise DataError(f"{self.path}: column {column}: {str(error).splitlines()[0]}") from error
+            raise DataError(f"{self.path}: column {column}: {first_line(error)}") from error
         if array.null_count:
             array = pc.fill_null(array, pa.scalar(nulls, wanted))
         return array.to_numpy(zero_copy_only=False)

@@ -16,7 +16,7 @@ import pyarrow.csv as pa_csv
 from recap_exp.data import parquet
 from recap_exp.data.example import features_of
 from recap_exp.data.tfrecord import read_records
-from recap_exp.errors import DataError
+from recap_exp.errors import DataError, first_line
 
 SAMPLE_ROWS = 200_000
 SAMPLE_BYTES = 256 * 2**20
@@ -88,7 +88,7 @@ def _csv(path: Path) -> Peek:
             batches, whole = _bounded(iter(reader))
             sample = pa.Table.from_batches(batches, reader.schema)
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: can't be read as CSV ({str(error).splitlines()[0]})") from error
+        raise DataError(f"{path}: can't be read as CSV ({first_line(error)})") from error
     return Peek(format="CSV", facts=f"{sample.num_columns} columns", sample=sample, rows=len(sample) if whole else None)
 
 
@@ -105,7 +105,7 @@ def _records(path: Path) -> Peek:
     try:
         sample = pa.table({name: pa.array([_plain(row.get(name)) for row in rows]) for name in names})
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise DataError(f"{path}: a feature changes its type from record to record ({str(error).splitlines()[0]})") from error
+        raise DataError(f"{path}: a feature changes its type from record to record ({first_line(error)})") from error
     return Peek(format="GZIP TFRecord", facts=f"{len(names)} features", sample=sample, rows=len(rows) if whole else None)
 
 

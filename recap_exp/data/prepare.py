@@ -35,10 +35,11 @@ def prepare(cfg: DataConfig, labels: Sequence[str], require_labels: bool = True)
     source = cfg.source
     if isinstance(source, FilesSource):
         return open_files(cfg, source, labels, require_labels)
-    if isinstance(source, DatasetSource):
+    if isinstance(source, DatasetSource | EventsSource):
         for key in ("blocks", "ids", "extras"):
             if getattr(cfg, key):
-                raise ConfigError(f"data.{key} must be empty for a data set with a manifest, which says itself what its columns mean")
+                raise ConfigError(f"data.{key} must be empty: data.source.kind={source.kind} says itself what its columns mean")
+    if isinstance(source, DatasetSource):
         dataset = Dataset.open(paths.data_path(source.path))
     elif isinstance(source, EventsSource):
         dataset = _built(cfg, source)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from recap_exp.data.example_writer import encode
 from recap_exp.data.schema import DTYPES, TRUTH, Columns, Schema, chunk_rows
 from recap_exp.data.tfrecord import RecordWriter
-from recap_exp.errors import DataError
+from recap_exp.errors import DataError, first_line
 
 SUFFIX = {"parquet": ".parquet", "tfrecord": ".tfrecord.gz"}
 
@@ -120,4 +120,4 @@ class ParquetSink:
         try:
             return array.cast(kind)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise DataError(f"column {column} began with {kind} values: {str(error).splitlines()[0]}") from error
+            raise DataError(f"column {column} began with {kind} values: {first_line(error)}") from error

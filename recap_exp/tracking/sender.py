@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recap_exp.errors import first_line
 from recap_exp.tracking.journal import RECORDS, Record, is_being_written, read
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ class Sender:
         except (MlflowException, FileNotFoundError) as error:
             if isinstance(error, MlflowException) and not is_refusal(error):
                 raise
-            self.refused.append(f"{kind} {record.get('path') or record.get('name')}: {str(error).splitlines()[0]}")
+            self.refused.append(f"{kind} {record.get('path') or record.get('name')}: {first_line(error)}")
 
     def _note(self, offset: int, **fields: Any) -> None:
         self.state |= {"offset": offset, **fields}
@@ -176,5 +177,4 @@ class Sender:
 
 def one_line(error: BaseException) -> str:
     """An error in one short line."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:300] if lines else ''}"
+    return f"{type(error).__name__}: {first_line(error)[:300]}"

@@ -19,6 +19,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.uri import is_local_uri
 
+from recap_exp.errors import first_line
 from recap_exp.tracking.destination import artifacts_dir, database, is_server
 from recap_exp.tracking.links import link
 
@@ -88,7 +89,7 @@ class Store:
             except MlflowException as error:
                 if not is_refusal(error):
                     raise
-                refused.append(f"{kind[:-1]} {one.key}={one.value}: {str(error).splitlines()[0]}")
+                refused.append(f"{kind[:-1]} {one.key}={one.value}: {first_line(error)}")
         return refused
 
     def dataset(self, run_id: str, record: dict[str, Any]) -> None:

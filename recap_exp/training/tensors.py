@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recap_exp.errors import CheckpointError
+from recap_exp.errors import CheckpointError, first_line
 
 _SAFE = {
     "torch.distributed.checkpoint.metadata": {
@@ -82,7 +82,7 @@ def read_tensors(folder: Path, into: dict[str, Tensor]) -> None:
             dcp.load(into, storage_reader=Reader(folder), no_dist=True)
     except CheckpointException as error:  # no Exception: it derives from BaseException
         cause, _ = next(iter(error.failures.values()))
-        raise CheckpointError(f"{folder}: damaged ({_first_line(cause)})") from error
+        raise CheckpointError(f"{folder}: damaged ({first_line(cause)})") from error
 
 
 def check_match(path: Path, stored: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]]) -> None:
@@ -109,7 +109,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
         return load_file(path)
     except Exception as error:
-        raise CheckpointError(f"{path}: unreadable ({_first_line(error)})") from error
+        raise CheckpointError(f"{path}: unreadable ({first_line(error)})") from error
 
 
 def _read_index(folder: Path) -> Any:
@@ -117,12 +117,8 @@ def _read_index(folder: Path) -> Any:
     try:
         return _SafeUnpickler(io.BytesIO(path.read_bytes())).load()
     except Exception as error:
-        raise CheckpointError(f"{path}: unreadable ({_first_line(error)})") from error
+        raise CheckpointError(f"{path}: unreadable ({first_line(error)})") from error
 
 
 def _some(names: list[str]) -> str:
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

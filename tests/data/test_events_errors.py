@@ -11,7 +11,9 @@ import pytest
 from events_log import read, source, write
 from pydantic import ValidationError
 
-from recap_exp.errors import DataError
+from recap_exp.data.config import BlockConfig, DataConfig
+from recap_exp.data.prepare import prepare
+from recap_exp.errors import ConfigError, DataError
 
 ROWS = [(1, i, 3600 * i, ("view", "like")[i % 2]) for i in range(50)]
 
@@ -137,3 +139,10 @@ def test_no_rows(tmp_path: Path) -> None:
 def test_settings_out_of_range(word: str, fields: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=word):
         source(Path("log.csv"), **fields)
+
+
+def test_blocks_of_ones_own(tmp_path: Path) -> None:
+    log = write(tmp_path / "log.csv", ROWS)
+    cfg = DataConfig(name="log", source=source(log), blocks={"x": BlockConfig(kind="binary", columns=["x"])})
+    with pytest.raises(ConfigError, match=r"data\.blocks must be empty: data\.source\.kind=events"):
+        prepare(cfg, [])

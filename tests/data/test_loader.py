@@ -125,6 +125,12 @@ def test_fewer_rows_than_a_batch_is_an_error_that_names_both(dataset):
         next(iter(stream(dataset, split="tiny")))
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_split_that_is_not_there_is_an_error(dataset, workers):
+    with pytest.raises(DataError, match=r"data set set has no split 'trian' \(did you mean 'train'\?\)"):
+        next(train_batches(stream(dataset, split="trian"), workers))
+
+
 def test_evaluation_reads_every_row_once_in_order(dataset):
     reader = assembler(dataset.schema, TASKS, blocks=["dense"], carry=True)
     batches = list(eval_batches(dataset, "test", reader, 10))

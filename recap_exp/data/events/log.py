@@ -17,7 +17,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from recap_exp.data.events.config import EventsSource
-from recap_exp.errors import DataError, nearest
+from recap_exp.errors import DataError, first_line, nearest
 from recap_exp.paths import data_path
 
 MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
@@ -117,7 +117,7 @@ def _read_table(path: Path, wanted: list[str], time: str, unit: str) -> pa.Table
         with _opened(path) as file:
             return pa_csv.read_csv(file, parse_options=parse, convert_options=convert)
     except (pa.ArrowException, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path}: can't be read: {str(error).splitlines()[0]}") from error
+        raise DataError(f"{path}: can't be read: {first_line(error)}") from error
 
 
 def _opened(path: Path) -> Any:
