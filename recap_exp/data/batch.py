@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,20 +35,7 @@ class Batch:
         return self.continuous_BC.shape[0]
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch with its tensors on `device`, copied without waiting where memory is pinned."""
-        return self._map(lambda t: t.to(device, non_blocking=True))
-
-    def pin_memory(self) -> Batch:
-        """The same batch in page-locked memory."""
-        return self._map(Tensor.pin_memory)
-
-    def _map(self, move) -> Batch:  # type: ignore[no-untyped-def]
-        moved = {}
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if isinstance(value, Tensor):
-                value = move(value)
-            elif f.name == "embeddings":
-                value = {k: move(v) for k, v in value.items()}
-            moved[f.name] = value
+        """The same batch with its tensors on `device`."""
+        moved: dict[str, Any] = {name: v.to(device) if isinstance(v, Tensor) else v for name, v in vars(self).items()}
+        moved["embeddings"] = {name: tensor.to(device) for name, tensor in self.embeddings.items()}
         return Batch(**moved)

@@ -14,22 +14,19 @@ from recap_exp.model.predictions import Predictions
 from recap_exp.model.ranker import Ranker
 
 
-def predict(
-    ranker: Ranker, batches: Iterable[Batch], ratio_T: np.ndarray | None = None, device: torch.device | str | None = None
-) -> Iterator[Predictions]:
+def predict(ranker: Ranker, batches: Iterable[Batch], ratio_T: np.ndarray | None = None) -> Iterator[Predictions]:
     """What the ranker says of each batch, in evaluation mode, without gradients; its mode is restored at the end.
 
-    `ratio_T` (see `rates_ratio`) calibrates the probabilities; null: as they are. `device` is where the ranker lies
-    unless said otherwise.
+    ratio_T (see `rates_ratio`): calibrates the probabilities; None: as they are.
     """
-    where = torch.device(device) if device is not None else next(ranker.parameters()).device
+    device = next(ranker.parameters()).device
     was_training = ranker.training
     ranker.eval()
     try:
         for batch in batches:
             # Not around the yield: the mode would leak into the consumer's code.
             with torch.inference_mode():
-                logits_BT = ranker(batch.to(where)).float().cpu()
+                logits_BT = ranker(batch.to(device)).float().cpu()
             yield _predictions(ranker.tasks, logits_BT, batch, ratio_T)
     finally:
         ranker.train(was_training)
