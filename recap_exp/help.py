@@ -29,6 +29,7 @@ recap-exp train: one experiment, from data to a recorded run
   recap-exp train model=masknet_serial trainer.steps=500 another model, fewer steps
   recap-exp train --cfg job --resolve                    print everything that would be used, and stop
   recap-exp train -m seed=0,1,2                          one run a value
+  recap-exp train resume=latest                          go on with a run that was stopped, from its newest checkpoint
 
 Choices (GROUP=NAME), each a file conf/GROUP/NAME.yaml whose keys can be overridden (GROUP.KEY=VALUE):
 {groups}"""
