@@ -11,7 +11,7 @@ import pytest
 from recap_exp.paths import PACKAGE
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "paths", "configclass", "terminal"),
+    ("errors", "paths", "configclass", "terminal", "whole"),
     ("tasks",),
     ("data",),
     ("model", "metrics"),

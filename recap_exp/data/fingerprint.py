@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from recap_exp import paths
+from recap_exp.whole import whole
 
 
 def sha256(text: str) -> str:
@@ -35,7 +35,6 @@ def cached_hash(path: Path) -> str:
         return known
     digest = hash_file(path)
     cache.parent.mkdir(parents=True, exist_ok=True)
-    draft = cache.with_suffix(f".{os.getpid()}")
-    draft.write_text(digest)
-    draft.replace(cache)
+    with whole(cache) as draft:
+        draft.write_text(digest)
     return digest

@@ -21,6 +21,7 @@ from recap_exp.scoring.score import Scores, chosen_probabilities
 from recap_exp.scoring.tables import candidate_table, small_tables
 from recap_exp.scoring.words import difference_words
 from recap_exp.tasks import Tasks
+from recap_exp.whole import whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,9 +68,10 @@ class ScoreReport:
         import pyarrow.parquet as pq
 
         folder.mkdir(parents=True, exist_ok=True)
-        path, part = folder / "candidates.parquet", folder / "candidates.parquet.part"
-        pq.write_table(pa.table(self.candidates), part, compression="zstd")
-        return part.replace(path)
+        path = folder / "candidates.parquet"
+        with whole(path) as draft:
+            pq.write_table(pa.table(self.candidates), draft, compression="zstd")
+        return path
 
     def table(self) -> Table:
         """The terminal's table: one row an engagement, the score beneath."""

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 
 from mlflow import MlflowClient
 
-VIEW = "recap"
-"""Name of the view; `?viewStateShareKey=recap` behind an experiment's address opens it."""
+from recap_exp.tracking.destination import VIEW
+
 TAG = f"mlflow.sharedViewState.{VIEW}"
 MOST = 14
 """Columns that a screen takes."""

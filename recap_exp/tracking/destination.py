@@ -12,6 +12,8 @@ from recap_exp.tracking.config import check_uri
 
 PORT = 5000
 """Of the user interface that `recap-exp ui` starts."""
+VIEW = "recap"
+"""Name of the view of an experiment's runs that is stored with the experiment: see columns.py."""
 
 
 def default_uri() -> str:
@@ -50,9 +52,14 @@ def ui_base(uri: str) -> str:
     return uri if is_server(uri) else f"http://127.0.0.1:{PORT}"
 
 
+def run_url(uri: str, experiment_id: str, run_id: str) -> str:
+    """Where a run is seen."""
+    return f"{ui_base(uri)}/#/experiments/{experiment_id}/runs/{run_id}"
+
+
 def compare_url(uri: str, experiment_id: str, base: str | None = None) -> str:
     """The list of an experiment's runs, with the columns that `columns.py` chose."""
-    return f"{base or ui_base(uri)}/#/experiments/{experiment_id}/runs?viewStateShareKey=recap"
+    return f"{base or ui_base(uri)}/#/experiments/{experiment_id}/runs?viewStateShareKey={VIEW}"
 
 
 def ui_command(uri: str) -> str | None:

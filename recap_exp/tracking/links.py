@@ -6,6 +6,8 @@ import os
 import shutil
 from pathlib import Path
 
+from recap_exp.whole import whole
+
 
 def link(source: Path, target: Path) -> None:
     """`source`, a file or folder, at `target` too: linked where the file system can, else copied; each file whole or not at all."""
@@ -14,11 +16,8 @@ def link(source: Path, target: Path) -> None:
             link(child, target / child.name)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    half = target.with_name(f".{target.name}.{os.getpid()}")
-    half.unlink(missing_ok=True)
-    try:
-        os.link(source, half)
-    except OSError:
-        shutil.copy2(source, half)
-    os.replace(half, target)
-    half.unlink(missing_ok=True)  # renaming one name of a file to another of its names leaves both
+    with whole(target) as draft:
+        try:
+            os.link(source, draft)
+        except OSError:
+            shutil.copy2(source, draft)

@@ -15,12 +15,13 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recap_exp.tracking.destination import compare_url, ui_base
+from recap_exp.tracking.destination import compare_url, run_url
 from recap_exp.tracking.journal import Journal, records
 from recap_exp.tracking.links import link
 from recap_exp.tracking.run_file import update_run
 from recap_exp.tracking.sender import ARTIFACTS, is_sent
 from recap_exp.tracking.tracker import RunInfo, Status
+from recap_exp.whole import whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,9 +64,8 @@ class Recorder:
 
     def figure(self, figure: Figure, path: str) -> None:
         target = self._place(path)
-        half = target.with_name(f".{target.name}")
-        figure.savefig(half, dpi=110, format=target.suffix.lstrip(".") or "png")
-        half.replace(target)
+        with whole(target) as draft:
+            figure.savefig(draft, dpi=110, format=target.suffix.lstrip(".") or "png")
         self._journal.append("artifact", path=path)
 
     def table(self, columns: dict[str, list[Any]], path: str) -> None:
@@ -82,10 +82,8 @@ class Recorder:
             self.text(text.getvalue(), path)
 
     def text(self, text: str, path: str) -> None:
-        target = self._place(path)
-        half = target.with_name(f".{target.name}")
-        half.write_text(text, encoding="utf-8")
-        half.replace(target)
+        with whole(self._place(path)) as draft:
+            draft.write_text(text, encoding="utf-8")
         self._journal.append("artifact", path=path)
 
     def artifact(self, file: Path, folder: str = "") -> None:
@@ -103,13 +101,10 @@ class Recorder:
 
     @property
     def url(self) -> str | None:
-        if not self._ids:
-            return None
-        return f"{ui_base(self._ids['uri'])}/#/experiments/{self._ids['experiment_id']}/runs/{self._ids['mlflow_run_id']}"
+        return run_url(self._ids["uri"], self._ids["experiment_id"], self._ids["mlflow_run_id"]) if self._ids else None
 
     @property
     def compare_url(self) -> str | None:
-        """The list of the experiment's runs with its chosen columns, in MLflow's interface; None while the run is in no store."""
         return compare_url(self._ids["uri"], self._ids["experiment_id"]) if self._ids else None
 
     def finish(self, status: Status = "FINISHED") -> bool:

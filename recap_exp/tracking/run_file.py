@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 from pathlib import Path
 from typing import Any
+
+from recap_exp.whole import whole
 
 RUN = "run.json"
 
@@ -23,6 +24,5 @@ def update_run(folder: Path, **fields: Any) -> None:
     """Set these fields and leave the others as they are."""
     with open(folder / f".{RUN}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        half = folder / f".{RUN}.{os.getpid()}"
-        half.write_text(json.dumps(read_run(folder) | fields, indent=2, default=str) + "\n")
-        half.replace(folder / RUN)
+        with whole(folder / RUN) as draft:
+            draft.write_text(json.dumps(read_run(folder) | fields, indent=2, default=str) + "\n")

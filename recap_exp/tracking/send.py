@@ -8,7 +8,7 @@ from pathlib import Path
 
 from recap_exp.errors import RecapError
 from recap_exp.paths import runs_dir
-from recap_exp.tracking.destination import ui_base, ui_command
+from recap_exp.tracking.destination import run_url, ui_command
 from recap_exp.tracking.journal import RECORDS, is_being_written, read
 from recap_exp.tracking.run_file import update_run
 
@@ -60,7 +60,7 @@ def _send_one(folder: Path) -> bool:
             for line in sender.refused:
                 print(f"{folder.name}: MLflow did not take {line}")
         state = sender.state
-        url = f"{ui_base(state['uri'])}/#/experiments/{state['experiment_id']}/runs/{state['mlflow_run_id']}"
+        url = run_url(state["uri"], state["experiment_id"], state["mlflow_run_id"])
         update_run(folder, mlflow_run_id=state["mlflow_run_id"], tracking_uri=state["uri"], url=url)
         going = ", still running" if is_being_written(folder) else ""
         opener = f" (after `{command}`)" if (command := ui_command(state["uri"])) else ""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from recap_exp.errors import first_line
 from recap_exp.tracking.journal import RECORDS, Record, is_being_written, read
+from recap_exp.whole import whole
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -170,9 +171,8 @@ class Sender:
 
     def _note(self, offset: int, **fields: Any) -> None:
         self.state |= {"offset": offset, **fields}
-        half = self.folder / f".{SENT}"
-        half.write_text(json.dumps(self.state))
-        half.replace(self.folder / SENT)
+        with whole(self.folder / SENT) as draft:
+            draft.write_text(json.dumps(self.state))
 
 
 def one_line(error: BaseException) -> str:
