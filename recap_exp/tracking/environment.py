@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Any
@@ -65,8 +66,14 @@ def versions() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "device": _device(),
         "command": " ".join(map(shlex.quote, sys.argv)),
-        "packages": dict(sorted({d.name: d.version for d in distributions() if d.name}.items(), key=lambda p: p[0].lower())),
+        "packages": packages(),
     }
+
+
+@cache
+def packages() -> dict[str, str]:
+    """Every installed package's version; read once a process, since it takes half a second."""
+    return dict(sorted({d.name: d.version for d in distributions() if d.name}.items(), key=lambda p: p[0].lower()))
 
 
 def own_version() -> str:
