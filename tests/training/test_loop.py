@@ -22,7 +22,11 @@ from recap_exp.training.seeds import capture, choose_device, prepare_torch
 def halves(batch: Batch) -> list[Batch]:
     """Its first and its second half."""
     n = len(batch) // 2
-    return [batch._map(lambda t: t[:n]), batch._map(lambda t: t[n:])]
+
+    def cut(value, rows: slice):
+        return {name: v[rows] for name, v in value.items()} if isinstance(value, dict) else None if value is None else value[rows]
+
+    return [Batch(**{name: cut(value, rows) for name, value in vars(batch).items()}) for rows in (slice(n), slice(n, None))]
 
 
 def counted(batches):
