@@ -15,6 +15,11 @@ from recap_exp.tracking.config import TrackingConfig
 from recap_exp.training.config import OptimizerConfig, TrainerConfig
 
 
+def _check_splits(splits: list[str] | None) -> None:
+    if splits is not None and (not splits or len(set(splits)) < len(splits)):
+        raise ValueError(f"splits={splits}: must name at least one split and none twice, or be null")
+
+
 @configclass
 class ExperimentConfig:
     """One run of `recap-exp train`: data, fit, evaluate, score, record."""
@@ -38,6 +43,10 @@ class ExperimentConfig:
     overrides: list[str] = field(default_factory=list)
     """Filled in by composing: what differs from the defaults."""
 
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"seed={self.seed}: must be at least 0")
+
 
 @configclass
 class ScoreConfig:
@@ -57,6 +66,7 @@ class ScoreConfig:
     overrides: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        _check_splits(self.splits)
         if self.batch_size < 1:
             raise ValueError(f"batch_size={self.batch_size}: must be at least 1")
 
@@ -74,6 +84,11 @@ class OutputConfig:
     """null: all."""
     files: int = 1
     """Files per split."""
+
+    def __post_init__(self) -> None:
+        _check_splits(self.splits)
+        if self.files < 1:
+            raise ValueError(f"files={self.files}: must be at least 1")
 
 
 @configclass

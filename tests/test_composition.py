@@ -102,6 +102,7 @@ def test_the_composed_yaml_shows_every_key():
         ("data.source.kind=plantd", ["data.source.kind='plantd'", "did you mean 'planted'"]),
         ("tracking.uri=file:///tmp/x", ["tracking.uri", "file:///tmp/x"]),
         ("seed", ["'seed' is no override"]),
+        ("seed=-1", ["seed=-1: must be at least 0"]),
         ("experiment=deskdorp", ["experiment=deskdorp", "did you mean 'deskdrop'"]),
     ],
 )
@@ -112,6 +113,20 @@ def test_a_mistake_is_one_line_that_teaches(override, parts):
     assert "\n" not in message
     for part in parts:
         assert part in message
+
+
+@pytest.mark.parametrize(
+    ("command", "override", "words"),
+    [
+        ("data", "output.files=0", r"files=0: must be at least 1"),
+        ("data", "output.splits=[]", r"splits=\[\]: must name at least one split"),
+        ("score", "splits=[test,test]", r"splits=\['test', 'test'\]: must name .* none twice"),
+        ("score", "batch_size=0", r"batch_size=0: must be at least 1"),
+    ],
+)
+def test_mistakes_of_the_other_commands(command, override, words):
+    with pytest.raises(ConfigError, match=words):
+        compose(command, [override])
 
 
 def test_an_unknown_command_names_the_nearest():
