@@ -6,7 +6,7 @@
     golden["eval/logits"], golden["train/loss"], ...
     golden.config, golden.schema, golden.tasks, golden.batch()      what our ranker is built from, and its input
 
-    adam = golden_adam("adam")      three steps on golden_model("share_all").batch() in training mode, with SPEC's Adam
+    adam = golden_adam("adam")      three steps on golden_model("share_all").batch() in training mode, with the original's Adam
                                     and ramps ("adamfast": all ramps 2 steps long)
     adam["lr_before_step"] (3, 11), adam["lr_next"] (11,), adam["group_names"] (11,), adam["loss_per_step"] (3,)
     after_three_steps(adam)         the state after them, by the original's names

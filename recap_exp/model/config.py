@@ -1,4 +1,4 @@
-"""Configuration of the model room. Free of torch. Facts: SPEC section 2 of the ranker."""
+"""Configuration of the model room. Free of torch. Defaults are the original Heavy Ranker's."""
 
 from __future__ import annotations
 

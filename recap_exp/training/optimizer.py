@@ -10,11 +10,9 @@ from torch.nn import Parameter
 from torch.nn.utils import get_total_norm
 
 from recap_exp.errors import ConfigError, nearest
+from recap_exp.model.ranker import BACKBONE
 from recap_exp.training.config import OptimizerConfig, Schedule
 from recap_exp.training.schedules import rate
-
-BACKBONE = "backbone"
-"""The group of everything that is no tower."""
 
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 """What Adam remembers of a parameter: two moments [as the parameter] and the number of its updates [scalar]."""

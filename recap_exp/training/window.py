@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from recap_exp.errors import RecapError
-from recap_exp.training.optimizer import BACKBONE
+from recap_exp.model.ranker import BACKBONE
 
 
 class Losses:

@@ -102,4 +102,5 @@ def test_the_interface_opens_and_closes(store_ready: Path, open_run: Any, no_sen
         assert process.stdout is not None
         process.stdout.close()
     with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a connection that the server closed may linger
         probe.bind((HOST, port))  # nobody holds it any more

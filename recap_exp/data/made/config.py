@@ -92,7 +92,7 @@ def _check_labels(columns: list[str], **chosen: list[str]) -> None:
 
 @configclass
 class RandomSource:
-    """The original's distributions: floats uniform in [0, 1), integers uniform in 0...9, no signal (SPEC 5, 7)."""
+    """The original's distributions: floats uniform in [0, 1), integers uniform in 0...9, no signal."""
 
     kind: Literal["random"] = "random"
     rows: dict[str, int] = field(default_factory=lambda: {"train": 4096, "val": 1024, "test": 1024})
@@ -114,7 +114,7 @@ class RandomSource:
 
 @configclass
 class HalvesSource:
-    """The fork's data (SPEC 5): a half without negative engagements, a half without positive ones; features carry no signal."""
+    """The fork's data: a half without negative engagements, a half without positive ones; features carry no signal."""
 
     kind: Literal["halves"] = "halves"
     splits: list[str] = field(default_factory=lambda: ["train", "fresh"])
