@@ -6,7 +6,7 @@ from dataclasses import field
 from typing import Literal
 
 from recap_exp.configclass import configclass
-from recap_exp.data.config import DataConfig
+from recap_exp.data.config import DataConfig, Format, Layout
 from recap_exp.evaluation.config import EvaluationConfig
 from recap_exp.model.config import ModelConfig
 from recap_exp.scoring.config import ScoringConfig
@@ -77,9 +77,8 @@ class OutputConfig:
 
     path: str | None = None
     """Folder of the new data set; null: made data stays where it is made, under outputs/data."""
-    format: Literal["parquet", "tfrecord"] = "parquet"
-    layout: Literal["packed", "named"] = "packed"
-    """Parquet: one list column a block, or one column a feature."""
+    format: Format = "parquet"
+    layout: Layout = "packed"
     splits: list[str] | None = None
     """null: all."""
     files: int = 1

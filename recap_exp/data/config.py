@@ -9,10 +9,13 @@ from pydantic import Field
 
 from recap_exp.configclass import configclass
 from recap_exp.data.events.config import EventsSource
-from recap_exp.data.made.config import HalvesSource, NullSource, PlantedSource, RandomSource
+from recap_exp.data.made.config import Format, MadeSource
 from recap_exp.tasks import Rates
 
 BlockKind = Literal["continuous", "binary", "discrete", "embedding"]
+
+Layout = Literal["packed", "named"]
+"""Of Parquet: one list column a block, or one column a feature."""
 
 
 @configclass
@@ -51,7 +54,7 @@ class FilesSource:
     """Files that exist already: the original's GZIP TFRecords, or Parquet in packed or named columns."""
 
     kind: Literal["files"] = "files"
-    format: Literal["tfrecord", "parquet"] = "parquet"
+    format: Format = "parquet"
     folder: str = "."
     """Where the paths of the splits begin, relative to RECAP_DATA."""
     splits: dict[str, SplitFiles] = field(default_factory=dict)
@@ -66,10 +69,7 @@ class DatasetSource:
     """Relative to RECAP_DATA."""
 
 
-Source = Annotated[
-    RandomSource | HalvesSource | PlantedSource | NullSource | FilesSource | DatasetSource | EventsSource,
-    Field(discriminator="kind"),
-]
+Source = Annotated[MadeSource | FilesSource | DatasetSource | EventsSource, Field(discriminator="kind")]
 
 
 @configclass

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from recap_exp.data.dataset import Dataset, Format
-from recap_exp.data.schema import Columns
-from recap_exp.data.write import Layout, write_dataset
+from recap_exp.data.config import Format, Layout
+from recap_exp.data.dataset import Dataset
+from recap_exp.data.schema import Rows
+from recap_exp.data.write import write_dataset
 
 
 def convert(
@@ -24,7 +25,7 @@ def convert(
     if format == "tfrecord":
         schema = replace(schema, blocks={name: replace(block, use=block.width) for name, block in schema.blocks.items()})
     chosen = list(dataset.splits) if splits is None else list(splits)
-    rows: dict[str, Callable[[], Iterator[Columns]]] = {split: partial(dataset.read, split, schema) for split in chosen}
+    rows: dict[str, Rows] = {split: partial(dataset.read, split, schema) for split in chosen}
     expected = {split: dataset.rows(split) for split in chosen}
     origin = {"name": dataset.name, "format": dataset.format, "digest": dataset.digest(), "made": dataset.manifest.get("made", {})}
     return write_dataset(folder, dataset.name, schema, rows, format, files, layout, {"converted": origin}, expected=expected)

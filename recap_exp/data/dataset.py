@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from recap_exp.data.config import Format
 from recap_exp.data.fingerprint import cached_hash, json_sha256
 from recap_exp.data.schema import Columns, Schema
 from recap_exp.errors import DataError, nearest
@@ -15,8 +16,6 @@ from recap_exp.errors import DataError, nearest
 MANIFEST = "manifest.json"
 VERSION = 1
 """Of the manifest and of what the files mean."""
-
-Format = Literal["parquet", "tfrecord"]
 
 
 @dataclass(frozen=True)

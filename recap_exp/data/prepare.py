@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from recap_exp import paths
-from recap_exp.data.config import BlockConfig, DataConfig, DatasetSource, EventsSource, FilesSource
-from recap_exp.data.dataset import MANIFEST, Dataset, Format
+from recap_exp.data.config import BlockConfig, DataConfig, DatasetSource, EventsSource, FilesSource, Format, Layout
+from recap_exp.data.dataset import MANIFEST, Dataset
 from recap_exp.data.files import open_files, present_labels
 from recap_exp.data.fingerprint import cached_hash, json_sha256
-from recap_exp.data.made.config import HalvesSource, NullSource, PlantedSource, RandomSource
-from recap_exp.data.schema import Columns, Schema
-from recap_exp.data.write import AlreadyThere, Layout, write_dataset
+from recap_exp.data.made.config import HalvesSource, MadeSource
+from recap_exp.data.schema import Rows, Schema
+from recap_exp.data.write import AlreadyThere, write_dataset
 from recap_exp.errors import ConfigError, DataError
 
 VERSION = 2
 """Of how sets are made: raise it when the same configuration gives other rows, so that kept ones are not reused."""
 
-MadeSource = RandomSource | HalvesSource | PlantedSource | NullSource
-Built = tuple[Schema, Mapping[str, Callable[[], Iterator[Columns]]], Mapping[str, Any]]
+Built = tuple[Schema, Mapping[str, Rows], Mapping[str, Any]]
+"""Schema, splits, and how they were made."""
 
 
 def prepare(cfg: DataConfig, labels: Sequence[str], require_labels: bool = True) -> Dataset:
@@ -52,9 +52,9 @@ def prepare(cfg: DataConfig, labels: Sequence[str], require_labels: bool = True)
 
 def _made(cfg: DataConfig, source: MadeSource, labels: Sequence[str]) -> Dataset:
     def make() -> Built:
-        from recap_exp.data import made
+        from recap_exp.data.made.sources import make
 
-        return made.make(source, cfg, labels)
+        return make(source, cfg, labels)
 
     if isinstance(source, HalvesSource):
         files, rows = 1, dict.fromkeys(source.splits, source.positive_rows + source.negative_rows + source.extra_rows)
@@ -65,9 +65,9 @@ def _made(cfg: DataConfig, source: MadeSource, labels: Sequence[str]) -> Dataset
 
 def _built(cfg: DataConfig, source: EventsSource) -> Dataset:
     def build() -> Built:
-        from recap_exp.data import events
+        from recap_exp.data.events.table import build
 
-        return events.build(source, cfg)
+        return build(source, cfg)
 
     from recap_exp.data.events.log import log_files
 

@@ -5,7 +5,7 @@ Shape suffixes: N rows of a chunk, C continuous, I binary, J discrete, E embeddi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -122,6 +122,9 @@ class Columns:
         records = [p.records for p in parts if p.records is not None]
         return cls(**whole, file=file, records=np.concatenate(records) if len(records) == len(parts) else None)
 
+
+Rows = Callable[[], Iterator[Columns]]
+"""Starts the rows of a split anew, in chunks."""
 
 CHUNK_BYTES = 8 * 2**20
 

@@ -8,24 +8,22 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from recap_exp.data.dataset import MANIFEST, VERSION, Dataset, Format, Split
+from recap_exp.data.config import Format, Layout
+from recap_exp.data.dataset import MANIFEST, VERSION, Dataset, Split
 from recap_exp.data.fingerprint import hash_file
 from recap_exp.data.progress import RowProgress
-from recap_exp.data.schema import Block, Columns, Schema
+from recap_exp.data.schema import Block, Columns, Rows, Schema
 from recap_exp.data.sinks import SUFFIX, open_sink
 from recap_exp.errors import DataError
-
-Layout = Literal["packed", "named"]
-Rows = Callable[[], Iterator[Columns]]
 
 
 class AlreadyThere(DataError):
@@ -78,7 +76,7 @@ def write_dataset(
 ) -> Dataset:
     """Writes every split as `files` files, row i into file i mod `files`, and manifest.json beside them.
 
-    splits: a function that starts the rows of the split anew; blocks may be [N, use] or [N, width].
+    splits: blocks may be [N, use] or [N, width].
     made: how the data came about, for the manifest. expected: rows per split as far as they are known, for the progress bar.
     Raises AlreadyThere where `folder` exists. After any error nothing is left behind.
     """

@@ -10,8 +10,8 @@ import pandas as pd
 from pydantic import TypeAdapter
 
 from recap_exp.data.config import DataConfig
-from recap_exp.data.events import build
 from recap_exp.data.events.config import EventsSource
+from recap_exp.data.events.table import build
 
 
 def source(*files: Path, **fields: Any) -> EventsSource:

@@ -60,7 +60,7 @@ def test_deskdrop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str) ->
 
 def test_a_gap_in_the_log_tells_no_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Events that are no views have no user agent: taken from the row's own event, the device would give the label away."""
-    from recap_exp.data.events import build
+    from recap_exp.data.events.table import build
 
     monkeypatch.setenv("RECAP_DATA", str(tmp_path))
     (tmp_path / "deskdrop").mkdir()

@@ -10,7 +10,7 @@ import pytest
 from events_log import read, source, write
 
 from recap_exp.data.config import DataConfig
-from recap_exp.data.events import build
+from recap_exp.data.events.table import build
 
 ALL = {"split": {"train": 1.0}, "drop_incomplete": False, "window_hours": 1.0}
 HISTORY = {"counts": {"view": ["view"], "like": ["like"]}, "prior_strength": 5.0, "recent_hours": [1.0]}

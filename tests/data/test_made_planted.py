@@ -11,8 +11,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from recap_exp.data.config import BlockConfig, DataConfig
-from recap_exp.data.made import make
 from recap_exp.data.made.config import NEGATIVE_LABELS, RATES, NullSource, PlantedSource
+from recap_exp.data.made.sources import make
 from recap_exp.data.schema import Columns
 from recap_exp.errors import ConfigError
 

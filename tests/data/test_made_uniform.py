@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from recap_exp.data.config import BlockConfig, DataConfig
-from recap_exp.data.made import make
 from recap_exp.data.made.config import LABELS, NEGATIVE_LABELS, POSITIVE_LABELS, HalvesSource, RandomSource
+from recap_exp.data.made.sources import make
 from recap_exp.data.schema import Columns
 from recap_exp.errors import ConfigError
 

@@ -185,3 +185,6 @@ class NullSource(PlantedSource):
     """As planted, but labels are drawn at the base rates independently of the features: every AUC is 0.5 within error."""
 
     kind: Literal["null"] = "null"  # type: ignore[assignment]
+
+
+MadeSource = RandomSource | HalvesSource | PlantedSource | NullSource

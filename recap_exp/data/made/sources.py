@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from recap_exp.data.config import DataConfig
-from recap_exp.data.made.config import HalvesSource, PlantedSource, RandomSource
+from recap_exp.data.made.config import HalvesSource, MadeSource, PlantedSource
 from recap_exp.data.made.planted import Planted
 from recap_exp.data.made.uniform import halves_split, random_split, uniform_schema
-from recap_exp.data.schema import Columns, Schema
+from recap_exp.data.schema import Rows, Schema
 from recap_exp.errors import ConfigError, nearest
 
-Splits = dict[str, Callable[[], Iterator[Columns]]]
 
+def make(source: MadeSource, cfg: DataConfig, labels: Sequence[str]) -> tuple[Schema, dict[str, Rows], dict[str, Any]]:
+    """A made data set: its schema, its splits, and what the manifest should know beside the configuration.
 
-def make_source(
-    source: RandomSource | HalvesSource | PlantedSource, cfg: DataConfig, labels: Sequence[str]
-) -> tuple[Schema, Splits, dict[str, Any]]:
-    """See `recap_exp.data.made.make`."""
+    `labels` are the label columns that the experiment needs. The same configuration gives the same rows, bit for bit; splits are
+    independent draws; a longer split begins with the rows of a shorter one. ConfigError: a label column or block that the source
+    can't make.
+    """
     _check_labels(source, labels)
-    splits: Splits
+    splits: dict[str, Rows]
     made: dict[str, Any] = {}
     if isinstance(source, PlantedSource):
         planted = Planted(source, cfg)
@@ -38,7 +39,7 @@ def make_source(
     return schema, splits, made
 
 
-def _check_labels(source: RandomSource | HalvesSource | PlantedSource, labels: Sequence[str]) -> None:
+def _check_labels(source: MadeSource, labels: Sequence[str]) -> None:
     key, made = ("rates", list(source.rates)) if isinstance(source, PlantedSource) else ("label_columns", source.label_columns)
     for label in labels:
         if label not in made:
