@@ -11,7 +11,7 @@ from pathlib import Path
 from recap_exp import paths
 from recap_exp.data.config import BlockConfig, DataConfig, FilesSource
 from recap_exp.data.dataset import Dataset, Split
-from recap_exp.data.schema import Block, Schema
+from recap_exp.data.schema import Block, Schema, declared_block
 from recap_exp.errors import ConfigError, DataError, nearest
 
 FIRST_RECORDS = 100
@@ -118,18 +118,7 @@ def _block(file: Path, name: str, block: BlockConfig, columns: tuple[str, ...], 
 
 
 def _record_schema(file: Path, cfg: DataConfig, labels: Sequence[str], required: bool) -> Schema:
-    blocks = {}
-    for name, block in cfg.blocks.items():
-        if block.width is None:
-            raise ConfigError(f"data.blocks.{name}.width is missing: TFRecords need it")
-        if wild := [c for c in block.columns if "*" in c or "?" in c]:
-            raise ConfigError(f"data.blocks.{name}.columns has the pattern {wild[0]!r}: patterns work for Parquet, records need full names")
-        if len(block.columns) not in (1, block.width):
-            raise ConfigError(
-                f"data.blocks.{name} has {len(block.columns)} columns and width {block.width}: "
-                "in records a block is one feature of that length, or one feature a column"
-            )
-        blocks[name] = Block(kind=block.kind, columns=tuple(block.columns), width=block.width, use=block.use or block.width)
+    blocks = {name: declared_block(name, block, "TFRecords") for name, block in cfg.blocks.items()}
     names = _feature_names(file)
     wanted = {c: f"block {name}" for name, block in blocks.items() for c in block.columns}
     wanted |= {c: f"data.ids or data.extras ({name})" for name, c in {**cfg.ids, **cfg.extras}.items()}

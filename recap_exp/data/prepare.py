@@ -8,14 +8,14 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from recap_exp import paths
-from recap_exp.data.config import BlockConfig, DataConfig, DatasetSource, EventsSource, FilesSource, Format, Layout
+from recap_exp.data.config import DataConfig, DatasetSource, EventsSource, FilesSource, Format, Layout
 from recap_exp.data.dataset import MANIFEST, Dataset
 from recap_exp.data.files import open_files, present_labels
 from recap_exp.data.fingerprint import cached_hash, json_sha256
 from recap_exp.data.made.config import HalvesSource, MadeSource
 from recap_exp.data.schema import Rows, Schema
 from recap_exp.data.write import AlreadyThere, write_dataset
-from recap_exp.errors import ConfigError, DataError
+from recap_exp.errors import ConfigError
 
 VERSION = 2
 """Of how sets are made: raise it when the same configuration gives other rows, so that kept ones are not reused."""
@@ -92,19 +92,7 @@ def _once(
     if (folder / MANIFEST).is_file():
         return Dataset.open(folder)
     schema, splits, made = build()
-    schema = _with_use(schema, cfg.blocks)
     try:
         return write_dataset(folder, cfg.name, schema, splits, format, files, layout, made={**origin, **made}, expected=rows)
     except AlreadyThere:
         return Dataset.open(folder)
-
-
-def _with_use(schema: Schema, blocks: Mapping[str, BlockConfig]) -> Schema:
-    """The schema reading only as many features of each block as the configuration wants."""
-    used = dict(schema.blocks)
-    for name, block in blocks.items():
-        if block.use is not None and name in used:
-            if block.use > used[name].width:
-                raise DataError(f"data.blocks.{name}.use={block.use} exceeds its width {used[name].width}")
-            used[name] = replace(used[name], use=block.use)
-    return replace(schema, blocks=used)

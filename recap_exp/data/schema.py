@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from recap_exp.data.config import BlockKind
+from recap_exp.data.config import BlockConfig, BlockKind
+from recap_exp.errors import ConfigError
 
 TRUTH = "truth/"
 """Prefix of the stored column that holds the true probability of a label column, in data made with a known signal."""
@@ -36,6 +37,23 @@ class Block:
     """Features stored."""
     use: int
     """Features read: the first `use` of them."""
+
+
+def declared_block(name: str, block: BlockConfig, by: str) -> Block:
+    """A block as the configuration alone describes it, for data (`by`) whose files can't be asked.
+
+    Raises ConfigError for a missing width, a pattern among the columns, or neither one column nor one a feature.
+    """
+    if block.width is None:
+        raise ConfigError(f"data.blocks.{name}.width is missing: {by} can't do without")
+    if wild := [c for c in block.columns if "*" in c or "?" in c]:
+        raise ConfigError(f"data.blocks.{name}.columns has the pattern {wild[0]!r}: patterns work for Parquet, {by} need full names")
+    if len(block.columns) not in (1, block.width):
+        raise ConfigError(
+            f"data.blocks.{name} has {len(block.columns)} columns and width {block.width}: {by} have one column of that length, "
+            "or one column a feature"
+        )
+    return Block(kind=block.kind, columns=tuple(block.columns), width=block.width, use=block.use or block.width)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from recap_exp.data.config import BlockConfig, DataConfig
+from recap_exp.data.config import DataConfig
 from recap_exp.data.made.config import HalvesSource, RandomSource
 from recap_exp.data.made.draws import chunks
-from recap_exp.data.schema import DTYPES, Block, Columns, Schema
+from recap_exp.data.schema import DTYPES, Columns, Schema, declared_block
 from recap_exp.errors import ConfigError
 
 CHUNK_ROWS = 256
@@ -29,24 +29,11 @@ def uniform_schema(cfg: DataConfig, source: RandomSource | HalvesSource) -> Sche
     if isinstance(source, HalvesSource):
         extras.setdefault(HALF, HALF)
     return Schema(
-        blocks={name: _stored_block(name, block) for name, block in cfg.blocks.items()},
+        blocks={name: declared_block(name, block, "made data") for name, block in cfg.blocks.items()},
         ids=dict(cfg.ids),
         labels=tuple(source.label_columns),
         extras=extras,
     )
-
-
-def _stored_block(name: str, block: BlockConfig) -> Block:
-    if block.width is None:
-        raise ConfigError(f"data.blocks.{name}.width is missing: made data needs it")
-    if wild := [c for c in block.columns if "*" in c or "?" in c]:
-        raise ConfigError(f"data.blocks.{name}.columns has the pattern {wild[0]!r}: made data needs full column names")
-    if len(block.columns) not in (1, block.width):
-        raise ConfigError(
-            f"data.blocks.{name} has {len(block.columns)} columns and width {block.width}: "
-            "made data stores one list column, or one column a feature"
-        )
-    return Block(kind=block.kind, columns=tuple(block.columns), width=block.width, use=block.width)
 
 
 def draw_uniform(rng: np.random.Generator, rows: int, schema: Schema, digits: bool) -> Columns:
