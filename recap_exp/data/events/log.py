@@ -5,6 +5,8 @@ from __future__ import annotations
 import glob
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,15 +122,19 @@ def _read_table(path: Path, wanted: list[str], time: str, unit: str) -> pa.Table
         raise DataError(f"{path}: can't be read: {first_line(error)}") from error
 
 
-def _opened(path: Path) -> Any:
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     """The file's bytes, unpacked."""
     if path.suffix != ".zip":
-        return pa.input_stream(str(path))
-    archive = zipfile.ZipFile(path)
-    members = [m for m in archive.infolist() if not m.is_dir()]
-    if len(members) != 1:
-        raise DataError(f"{path}: a zipped log has one member, this has {len(members)}")
-    return archive.open(members[0])
+        with pa.input_stream(str(path)) as file:
+            yield file
+        return
+    with zipfile.ZipFile(path) as archive:
+        members = [m for m in archive.infolist() if not m.is_dir()]
+        if len(members) != 1:
+            raise DataError(f"{path}: a zipped log has one member, this has {len(members)}")
+        with archive.open(members[0]) as file:
+            yield file
 
 
 def _check_columns(path: Path, wanted: list[str], there: list[str]) -> None:
