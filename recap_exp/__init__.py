@@ -14,13 +14,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from recap_exp.commands import run
     from recap_exp.composition import compose
-    from recap_exp.experiment import build_model, run
+    from recap_exp.experiment import build_model
     from recap_exp.finished import load_run
 
 __all__ = ["build_model", "compose", "load_run", "run"]
 
-_HOMES = {"compose": "composition", "build_model": "experiment", "run": "experiment", "load_run": "finished"}
+_HOMES = {"compose": "composition", "build_model": "experiment", "run": "commands", "load_run": "finished"}
 
 
 def __getattr__(name: str) -> Any:

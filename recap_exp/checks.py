@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from recap_exp.config import CommandConfig, ExperimentConfig
 from recap_exp.data.config import DataConfig
 from recap_exp.errors import ConfigError, nearest
+from recap_exp.evaluation.config import AGAINST_TRUTH, CALIBRATED, METRICS
 from recap_exp.scoring.config import ScoringConfig
 
 
 def check(cfg: CommandConfig) -> None:
     """Raises ConfigError at the first part that does not fit."""
     if isinstance(cfg, ExperimentConfig):
-        for rule in (_tasks, _blocks, _optimizer, _model, _partitions, _scoring, _stopping, _rows):
+        for rule in (_tasks, _blocks, _optimizer, _model, _partitions, _scoring, _stopping, _objective, _rows):
             rule(cfg)
 
 
@@ -137,13 +138,28 @@ def _stopping(cfg: ExperimentConfig) -> None:
             f"trainer.early_stopping watches {trainer.early_stopping.metric}, but trainer.evaluate_every={trainer.evaluate_every} never "
             f"evaluates before step {trainer.steps}: set trainer.evaluate_every to at most {trainer.steps}, or trainer.early_stopping=null"
         )
-    stage, *_, task = trainer.early_stopping.metric.split("/")
+    stage = trainer.early_stopping.metric.split("/")[0]
     if stage not in during:
         raise ConfigError(
             f"trainer.early_stopping.metric='{trainer.early_stopping.metric}': partition '{stage}' is not evaluated during training; "
             f"such partitions are {', '.join(during) or 'none'}{nearest(stage, during)}"
         )
-    _known(task, [*cfg.tasks, "mean"], "the task in trainer.early_stopping.metric")
+    _metric(trainer.early_stopping.metric, cfg, "trainer.early_stopping.metric")
+
+
+def _objective(cfg: ExperimentConfig) -> None:
+    if not cfg.metric.startswith(("score", "train/", "perf/", "model/")):
+        _metric(cfg.metric, cfg, "metric")
+
+
+def _metric(metric: str, cfg: ExperimentConfig, key: str) -> None:
+    """That PARTITION/METRIC/TASK is something that an evaluation gives."""
+    words = metric.split("/")
+    if len(words) != 3:
+        raise ConfigError(f"{key}='{metric}': must be PARTITION/METRIC/TASK, such as val/auroc/mean")
+    _known(words[0], cfg.evaluation.partitions, f"the partition in {key}")
+    _known(words[1], [*METRICS, *CALIBRATED, *AGAINST_TRUTH], f"the metric in {key}")
+    _known(words[2], [*cfg.tasks, "mean"], f"the task in {key}")
 
 
 def _rows(cfg: ExperimentConfig) -> None:

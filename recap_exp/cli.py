@@ -52,13 +52,14 @@ def _fail(message: str, code: int) -> None:
     sys.exit(code)
 
 
-def _hydra(command: str, arguments: list[str], job: Callable[[Any], Any]) -> int:
-    """Lets Hydra compose conf/COMMAND.yaml with the overrides and call `job` with the typed, checked configuration.
+def _hydra(command: str, arguments: list[str]) -> int:
+    """Lets Hydra compose conf/COMMAND.yaml with the overrides and runs it, typed and checked.
 
     Under `-m` a job that fails says so when it happens, and the others go on; the exit code is 1 in the end.
     """
     import hydra
 
+    from recap_exp.commands import run
     from recap_exp.composition import from_hydra
     from recap_exp.config_errors import explain_composition
 
@@ -72,9 +73,10 @@ def _hydra(command: str, arguments: list[str], job: Callable[[Any], Any]) -> int
         from hydra.types import RunMode
 
         try:
-            return job(from_hydra(command, composed, HydraConfig.get().overrides.task))
+            found = run(from_hydra(command, composed, HydraConfig.get().overrides.task))
+            return found.objective if command == "train" else None
         except Exception as error:  # Hydra would print it in its own words
-            failures.append(error)
+            failures.append(error if os.environ.get("RECAP_DEBUG") == "1" else error.with_traceback(None))  # frees what the job held
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 print(f"recap-exp: {' '.join(HydraConfig.get().overrides.task)}: {error}", file=sys.stderr, flush=True)
             return float("nan")
@@ -95,24 +97,12 @@ def _hydra(command: str, arguments: list[str], job: Callable[[Any], Any]) -> int
 
 def train(arguments: list[str]) -> int:
     """recap-exp train"""
-
-    def job(cfg: Any) -> float:
-        from recap_exp.experiment import run
-
-        return run(cfg).objective
-
-    return _hydra("train", arguments, job)
+    return _hydra("train", arguments)
 
 
 def score(arguments: list[str]) -> int:
     """recap-exp score"""
-
-    def job(cfg: Any) -> None:
-        from recap_exp.rescore import rescore
-
-        rescore(cfg)
-
-    return _hydra("score", arguments, job)
+    return _hydra("score", arguments)
 
 
 def data(arguments: list[str]) -> int:
@@ -124,13 +114,7 @@ def data(arguments: list[str]) -> int:
 
         info(arguments[1])
         return 0
-
-    def job(cfg: Any) -> None:
-        from recap_exp.make_data import make_data
-
-        make_data(cfg)
-
-    return _hydra("data", arguments, job)
+    return _hydra("data", arguments)
 
 
 def ui(arguments: list[str]) -> int:

@@ -116,9 +116,10 @@ def explain_validation(error: ValidationError, cls: type, container: Any, where:
             allowed = found["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
             clauses.append(f"{key}={value!r}: allowed are {', '.join(allowed)}{nearest(str(value), allowed)}")
         elif kind == "value_error":
-            clauses.append(f"{key}: {found['ctx']['error']}")
+            clauses.append(f"{key}: {found['ctx']['error']}" if key else str(found["ctx"]["error"]))
         else:
-            clauses.append(f"{key}={value!r}: must be {_WANTED.get(kind, found['msg'])}")
+            quoted = f"; quote it: '{key}=\"{value}\"'" if kind == "string_type" and isinstance(value, int | float) else ""
+            clauses.append(f"{key}={value!r}: must be {_WANTED.get(kind, found['msg'])}{quoted}")
     clauses = [c for c in clauses if c.startswith(tuple(f"{key}=" for key in asked))] or clauses
     shown = "; ".join(dict.fromkeys(clauses[:3]))
     return ConfigError(shown + (f" (and {len(clauses) - 3} more)" if len(clauses) > 3 else ""))

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import warnings
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from recap_exp.composition import compared_scorings, from_yaml
 from recap_exp.config import ExperimentConfig
-from recap_exp.data.assemble import Assembler, assembler
+from recap_exp.data.assemble import Assembler, assembler, is_stratum
 from recap_exp.data.dataset import Dataset
 from recap_exp.data.loader import TrainStream, eval_batches, train_batches
 from recap_exp.data.prepare import prepare
 from recap_exp.data.schema import Schema
-from recap_exp.errors import ConfigError
+from recap_exp.errors import ConfigError, nearest
 from recap_exp.evaluation.evaluate import Evaluation, evaluate
 from recap_exp.metrics.metric import OneClassWarning
 from recap_exp.model.calibration import rates_ratio
@@ -47,10 +48,11 @@ class Result:
     """Where MLflow's UI shows the run."""
 
 
-def run(cfg: ExperimentConfig) -> Result:
+def train_and_record(cfg: ExperimentConfig) -> Result:
     """`recap-exp train`: everything from data to a recorded run. A run that fails is recorded as failed, with what it has."""
     folder, cfg = taken_up(cfg) if cfg.resume else (None, cfg)
     dataset = prepare(cfg.data, [task.label for task in cfg.tasks.values()])
+    check_columns(cfg, dataset.schema)
     folder = folder or new_run("train", cfg.name)
     with recording(cfg, folder, recipe=cfg.name) as record:
         record.dataset(dataset)
@@ -81,7 +83,24 @@ def taken_up(cfg: ExperimentConfig) -> tuple[RunFolder, ExperimentConfig]:
     if others := [o for o in cfg.overrides if not o.startswith("resume=")]:
         raise ConfigError(f"resume={cfg.resume} goes on with the run's own configuration: drop {' '.join(others)}, or start a new run")
     folder = find_run(cfg.resume or "latest", finished=False)
+    if folder.card.get("status") == "FINISHED":
+        raise ConfigError(f"resume={cfg.resume}: run {folder.id} is finished, there is nothing left to do; start a new run")
     return folder, from_yaml(ExperimentConfig, folder.config)
+
+
+def check_columns(cfg: ExperimentConfig, schema: Schema) -> None:
+    """That the data has every column that the configuration names, before anything is trained."""
+    used_blocks(cfg.model, schema)
+    has = f"it has {', '.join(schema.extras)}" if schema.extras else "it has none"
+    named = {"scoring.groups.name": cfg.scoring.groups.name if cfg.scoring.groups.by == "extra" else None, "data.weight": cfg.data.weight}
+    for key, column in named.items():
+        if column is not None and column not in schema.extras:
+            raise ConfigError(f"{key}: '{column}' is no extra column of data '{cfg.data.name}': {has}{nearest(column, schema.extras)}")
+    for name in cfg.evaluation.strata:
+        if not is_stratum(schema, name):
+            known = [*schema.extras, *schema.ids, *(f"{n}.INDEX" for n, b in schema.blocks.items() if b.kind == "discrete")]
+            lacks = f"evaluation.strata: data '{cfg.data.name}' has no '{name}'"
+            raise ConfigError(f"{lacks}: allowed are {', '.join(known)}{nearest(name, known)}")
 
 
 def build_model(cfg: ExperimentConfig, schema: Schema | None = None) -> Ranker:
@@ -108,18 +127,19 @@ def train(cfg: ExperimentConfig, dataset: Dataset, ranker: Ranker, record: RunRe
         seed=cfg.seed,
         start=start.micro_batches if start else 0,
     )
-    return fit(
-        ranker,
-        train_batches(stream, cfg.data.workers),
-        optimizer,
-        cfg.trainer,
-        tasks=ranker.tasks,
-        pos_weights={name: task.pos_weight for name, task in cfg.tasks.items()},
-        tracker=record.tracker,
-        checkpoints=checkpoints,
-        start=start,
-        evaluate=lambda step: _metrics(evaluate_partitions(cfg, dataset, ranker, watched(cfg))[0]),
-    )
+    with closing(train_batches(stream, cfg.data.workers)) as batches:
+        return fit(
+            ranker,
+            batches,
+            optimizer,
+            cfg.trainer,
+            tasks=ranker.tasks,
+            pos_weights={name: task.pos_weight for name, task in cfg.tasks.items()},
+            tracker=record.tracker,
+            checkpoints=checkpoints,
+            start=start,
+            evaluate=lambda step: _metrics(evaluate_partitions(cfg, dataset, ranker, watched(cfg))[0]),
+        )
 
 
 def watched(cfg: ExperimentConfig) -> list[str]:
@@ -173,6 +193,8 @@ def read_for(cfg: ExperimentConfig, dataset: Dataset, training: bool = False) ->
         binarize=cfg.data.binarize,
         rates=cfg.data.sampling_rates if training else None,
         carry=not training,
+        weight=cfg.data.weight,
+        strata=() if training else cfg.evaluation.strata,
     )
 
 

@@ -75,6 +75,7 @@ GROUPS = {
     "score": ["data", "scoring", "tracking"],
     "data": ["data", "tasks"],
 }
+"""What can be chosen in each command."""
 
 
 def main_help() -> str:

@@ -24,6 +24,7 @@ from recap_exp.runs import RunFolder
 from recap_exp.scoring.report import ScoreReport
 from recap_exp.scoring.study import study_figure, study_words
 from recap_exp.terminal import console
+from recap_exp.tracking.destination import resolve_uri, ui_command
 from recap_exp.tracking.environment import own_version, record_environment
 from recap_exp.tracking.open import open_tracker
 from recap_exp.tracking.tracker import RunInfo, Status, Tracker
@@ -69,8 +70,8 @@ def _flat(config: Mapping[str, Any], keys: Sequence[str]) -> Iterator[tuple[str,
 class RunRecord:
     """Tells the tracker and the terminal what a run found."""
 
-    def __init__(self, tracker: Tracker, folder: RunFolder, console: Console) -> None:
-        self.tracker, self.folder, self.console = tracker, folder, console
+    def __init__(self, tracker: Tracker, folder: RunFolder, console: Console, uri: str | None = None) -> None:
+        self.tracker, self.folder, self.console, self.uri = tracker, folder, console, uri
         self.metrics: dict[str, float] = {}
 
     def dataset(self, dataset: Dataset) -> None:
@@ -171,7 +172,8 @@ class RunRecord:
         """The last lines in the terminal: where everything is."""
         self.console.print(f"run {self.folder.id}: {self.folder.path}", soft_wrap=True)
         if self.tracker.url:
-            self.console.print(f"see it in MLflow: recap-exp ui, then {self.tracker.url}", soft_wrap=True)
+            opener = f"{command}, then " if (command := ui_command(resolve_uri(self.uri))) else ""
+            self.console.print(f"see it in MLflow: {opener}{self.tracker.url}", soft_wrap=True)
         if self.tracker.compare_url:
             self.console.print(f"beside the other runs of its experiment: {self.tracker.compare_url}", soft_wrap=True)
 
@@ -192,7 +194,7 @@ def recording(
         notes=tracking.notes,
     )
     tracker = open_tracker(tracking, info)
-    record = RunRecord(tracker, folder, console())
+    record = RunRecord(tracker, folder, console(), tracking.uri)
     status: Status = "FAILED"
     folder.note(status="RUNNING")
     try:

@@ -61,13 +61,14 @@ def new_run(command: str, name: str) -> RunFolder:
 
 
 def find_run(text: str, command: str = "train", finished: bool = True) -> RunFolder:
-    """The run that `text` means: our id, MLflow's id, the unambiguous beginning of either, or `latest`: the newest (finished) one."""
+    """The run that `text` means: our id, MLflow's id, the unambiguous beginning of either, or `latest`: the newest (un)finished one."""
     folders = [RunFolder(p.parent) for p in sorted(runs_dir().glob("*/run.json"))]
     folders = [f for f in folders if f.card.get("command") == command]
     if text == "latest":
-        done = [f for f in folders if not finished or f.card.get("status") == "FINISHED"]
+        done = [f for f in folders if (f.card.get("status") == "FINISHED") == finished]
         if not done:
-            raise CheckpointError(f"no {'finished ' if finished else ''}run in {runs_dir()}: run `recap-exp train` first, or name a run")
+            kind = "finished" if finished else "unfinished"
+            raise CheckpointError(f"no {kind} run in {runs_dir()}: {'run `recap-exp train` first, or ' if finished else ''}name a run")
         return done[-1]
     matches = [f for f in folders if f.id.startswith(text) or str(f.card.get("mlflow_run_id") or "").startswith(text)]
     exact = [f for f in matches if text in (f.id, f.card.get("mlflow_run_id"))]

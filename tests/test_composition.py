@@ -102,6 +102,13 @@ def test_the_composed_yaml_shows_every_key():
         ("data.source.kind=plantd", ["data.source.kind='plantd'", "did you mean 'planted'"]),
         ("tracking.uri=file:///tmp/x", ["tracking.uri", "file:///tmp/x"]),
         ("seed", ["'seed' is no override"]),
+        ("metric=val/auc/mean", ["the metric in metric='auc'", "auroc"]),
+        ("metric=val/auroc/is_favorite", ["the task in metric", "did you mean 'is_favorited'"]),
+        ("trainer.early_stopping.metric=val/aurocc/mean", ["trainer.early_stopping.metric", "did you mean 'auroc'"]),
+        ("trainer.warm_start=20260101", ["trainer.warm_start=20260101", "must be a string", "quote it"]),
+        ("evaluation.pictures=[tset]", ["pictures", "tset"]),
+        ("seed=-1", ["seed", "-1"]),
+        ("tracking.tags={why: try}", ["'tracking.tags.why'", "+tracking.tags.why=VALUE"]),
         ("seed=-1", ["seed=-1: must be at least 0"]),
         ("experiment=deskdorp", ["experiment=deskdorp", "did you mean 'deskdrop'"]),
     ],
@@ -159,3 +166,24 @@ def test_a_stored_configuration_is_data(tmp_path: Path):
     file.write_text("name: !!python/object/apply:os.system ['true']\n")
     with pytest.raises(Exception, match="could not determine a constructor"):
         from_yaml(ExperimentConfig, file)
+
+
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("scoring=home_2027", ["scoring=home_2027", "did you mean 'home_2026'"]),
+        ("data=plantd", ["data=plantd", "did you mean 'planted'"]),
+        ("scoring.groups.by=label", ["a scoring that was not chosen", "scoring=NAME"]),
+        ("splitz=[val]", ["'splitz'", "did you mean 'splits'"]),
+    ],
+)
+def test_a_mistake_in_scoring_anew_is_never_passed_over(override, parts):
+    with pytest.raises(ConfigError) as caught:
+        compose("score", [override])
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def test_a_value_that_must_be_given_is_named():
+    with pytest.raises(ConfigError, match=r"data\.source\.path must be given: data\.source\.path=VALUE"):
+        compose("train", ["data=dataset"])

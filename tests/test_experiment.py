@@ -9,14 +9,18 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from conftest import REAL_DATA
 
 import recap_exp
 from recap_exp.cli import main
 from recap_exp.composition import compose
-from recap_exp.errors import CheckpointError, DataError
+from recap_exp.errors import CheckpointError, ConfigError, DataError
 from recap_exp.paths import conf_dir
 
 SMALL = [
@@ -130,8 +134,6 @@ def test_scoring_anew_gives_the_runs_own_score_and_other_weights_another(store, 
 
 def test_other_data_without_labels_can_be_scored(store, tmp_path, capsys):
     assert run_cli("data", "data=planted", SMALL[0], "data.source.seed=9", f"output.path={tmp_path}/fresh", "output.splits=[test]") == 0
-    import pyarrow.parquet as pq
-
     for file in (tmp_path / "fresh").rglob("*.parquet"):
         table = pq.read_table(file)
         pq.write_table(table.drop_columns([c for c in table.column_names if "recap.engagement" in c]), file)
@@ -223,6 +225,84 @@ def test_warm_start_begins_where_another_run_ended(outputs):
     assert second.metrics["val/loss/mean"] == pytest.approx(first.metrics["val/loss/mean"], rel=0.05)
 
 
+def test_strata_by_extra_id_or_discrete_column(outputs):
+    cfg = compose("train", [*SMALL, NO_STORE, "evaluation.strata=[discrete.3,author_id]"])
+    result = recap_exp.run(cfg)
+    table = json.loads((result.folder / "artifacts/evaluation/test_strata.json").read_text())
+    strata = {row[table["columns"].index("stratum")] for row in table["data"]}
+    assert strata == {"discrete.3", "author_id"}
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("evaluation.strata=[discrete.99]", "has no 'discrete.99'"),
+        ("evaluation.strata=[autor_id]", "did you mean 'author_id'"),
+        ("model.blocks=[contnuous]", "did you mean 'continuous'"),
+        ("data.weight=w", "data.weight: 'w'"),
+    ],
+)
+def test_a_column_that_the_data_lacks_is_said_before_anything_runs(override, said, outputs):
+    with pytest.raises(ConfigError, match=said):
+        recap_exp.run(compose("train", [*SMALL, NO_STORE, override]))
+    assert not list(outputs.glob("runs/*"))
+
+
+def test_a_weight_of_each_row_weighs_training_and_metrics(outputs, tmp_path):
+    assert run_cli("data", "data=planted", SMALL[0], f"output.path={tmp_path}/set") == 0
+    for file in (tmp_path / "set").rglob("*.parquet"):
+        table = pq.read_table(file)
+        half = (np.arange(len(table)) % 2).astype(np.float64)
+        pq.write_table(table.append_column("w", pa.array(half)), file)
+    kinds = {"continuous": "continuous", "binary": "binary", "user_embedding": "embedding"}
+    blocks = ", ".join(f"{name}: {{kind: {kind}, columns: [{name}], width: null, use: null}}" for name, kind in kinds.items())
+    splits = ", ".join(f"{name}: {{files: ['{name}/*.parquet'], where: {{}}}}" for name in ("train", "val", "test"))
+    mine = [
+        "data=parquet",
+        f"data.source.folder={tmp_path}/set",
+        f"data.source.splits={{{splits}}}",
+        "~data.blocks",
+        f"+data.blocks={{{blocks}}}",
+        "+data.extras.w=w",
+    ]
+    whole = recap_exp.run(compose("train", [*SMALL[1:], NO_STORE, *mine]))
+    weighed = recap_exp.run(compose("train", [*SMALL[1:], NO_STORE, *mine, "data.weight=w"]))
+    assert weighed.metrics["test/ctr/is_favorited"] != whole.metrics["test/ctr/is_favorited"]
+    odd = pq.read_table(next((tmp_path / "set/test").glob("*.parquet")))["recap.engagement.is_favorited"].to_numpy()[1::2]
+    assert weighed.metrics["test/ctr/is_favorited"] == pytest.approx(odd.mean())
+
+
+def test_python_runs_every_command_s_configuration(store):
+    reports = recap_exp.run(compose("score", ["run=latest", NO_STORE]))
+    assert reports[0].partition == "test"
+
+
+def test_the_main_job_comes_near_the_truth(outputs):
+    """The promise of the README: every task with 200 positives reaches 0.95 of the AUC of the true probabilities."""
+    metrics = recap_exp.run(compose("train", [NO_STORE, "evaluation.pictures=[]"])).metrics
+    ratios = {t: metrics[f"test/auroc_ratio/{t}"] for t in compose("train").tasks if metrics[f"test/positives/{t}"] >= 200}
+    assert len(ratios) >= 9
+    assert min(ratios.values()) >= 0.95, ratios
+
+
+def test_where_there_is_nothing_to_find_nothing_is_found(outputs):
+    rows = "data.source.rows={train: 20000, val: 2000, test: 20000}"
+    cfg = compose("train", ["experiment=null_labels", NO_STORE, rows, "trainer.steps=100", "evaluation.pictures=[]"])
+    metrics = recap_exp.run(cfg).metrics
+    for task in cfg.tasks:
+        n, positives = 20000, metrics[f"test/positives/{task}"]
+        error = math.sqrt((n + 1) / (12 * positives * (n - positives)))  # of an AUC that knows nothing
+        assert abs(metrics[f"test/auroc/{task}"] - 0.5) < 4 * error, task
+
+
+@pytest.mark.skipif(not REAL_DATA or not list(Path(REAL_DATA).glob("deskdrop/users_interactions.csv*")), reason="needs the Deskdrop log")
+def test_the_real_log_reaches_its_figures(outputs, monkeypatch):
+    monkeypatch.setenv("RECAP_DATA", str(REAL_DATA))
+    metrics = recap_exp.run(compose("train", ["experiment=deskdrop", NO_STORE, "evaluation.pictures=[]"])).metrics
+    assert metrics["test/auroc/mean"] >= 0.80
+    assert min(metrics[f"test/auroc/{task}"] for task in ("like", "bookmark", "follow", "comment")) >= 0.75
+
+
 def test_ctrl_c_ends_a_run_marked_as_killed(outputs):
     command = [sys.executable, "-m", "recap_exp", "train", *SMALL, "trainer.steps=100000", "trainer.evaluate_every=100000", NO_STORE]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
@@ -263,6 +343,8 @@ def test_a_run_that_was_killed_goes_on_and_ends_as_if_it_never_was(outputs, caps
     assert run_cli("train", f"resume={folder.name}", "seed=3") == 1
     assert "drop seed=3" in capsys.readouterr().err
     assert run_cli("train", "resume=latest") == 0
+    assert run_cli("train", f"resume={folder.name}") == 1
+    assert "is finished" in capsys.readouterr().err
 
     def points(path):
         found = [json.loads(line) for line in (path / "records.jsonl").read_text().splitlines()]

@@ -91,6 +91,8 @@ class DataConfig:
     """Labels > 0 become 1. Off: a label outside {0, 1} is an error."""
     sampling_rates: dict[str, Rates] = field(default_factory=dict)
     """Per task, how the training split was downsampled: the weight of a row is y/p + (1-y)/n. Tasks not named: 1."""
+    weight: str | None = None
+    """An extra that holds a weight for each row, of all tasks; it multiplies the sampling weights, and weighs metrics too."""
     shuffle_rows: int = 1024
     """Rows of the training shuffle buffer."""
     workers: int = 0

@@ -11,7 +11,7 @@ from pathlib import Path
 from recap_exp import paths
 from recap_exp.data.config import BlockConfig, DataConfig, FilesSource
 from recap_exp.data.dataset import Dataset, Split
-from recap_exp.data.schema import Block, Schema, declared_block
+from recap_exp.data.schema import TRUTH, Block, Schema, declared_block
 from recap_exp.errors import ConfigError, DataError, nearest
 
 FIRST_RECORDS = 100
@@ -52,12 +52,25 @@ def open_files(cfg: DataConfig, source: FilesSource, labels: Sequence[str], requ
         if other.blocks != schema.blocks:
             block = next(b for b in schema.blocks if schema.blocks[b] != other.blocks[b])
             raise DataError(f"{splits[name].files[0]}: block {block} has other columns than in {splits[next(iter(splits))].files[0]}")
+    _check_one_source(splits[next(iter(splits))].files[0], schema)
     known = tuple(label for label in labels if all(label in s.labels for s in schemas.values()))
     dataset = Dataset(cfg.name, source.format, Schema(blocks=schema.blocks, ids=schema.ids, labels=known, extras=schema.extras), splits)
     for name, split in splits.items():
         if split.where and not dataset.rows(name):
             raise DataError(f"{split.files[0]}: no row has {_words(split)}, which split {name} wants")
     return dataset
+
+
+def _check_one_source(file: Path, schema: Schema) -> None:
+    """No column feeds two blocks, and none of them is the truth that the data was made from."""
+    owner: dict[str, str] = {}
+    for name, block in schema.blocks.items():
+        for column in block.columns:
+            if column.startswith(TRUTH):
+                raise DataError(f"{file}: column {column} is the true probability of a label, but block {name} takes it as a feature")
+            if column in owner:
+                raise DataError(f"{file}: column {column} feeds two blocks, {owner[column]} and {name}: give each one source")
+            owner[column] = name
 
 
 def _words(split: Split) -> str:

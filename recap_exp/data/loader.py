@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ class TrainStream(IterableDataset):  # type: ignore[type-arg]
         return shuffled_batches(chunks, self.batch_size, self.shuffle_rows, rng)
 
 
-def train_batches(stream: TrainStream, workers: int = 0) -> Iterator[Batch]:
+def train_batches(stream: TrainStream, workers: int = 0) -> Generator[Batch]:
     """Endless batches, decoded in `workers` processes, or with 0 in a thread beside the training step."""
     if workers == 0:
         return prefetch(iter(stream))
@@ -79,7 +79,8 @@ def train_batches(stream: TrainStream, workers: int = 0) -> Iterator[Batch]:
     if files < workers:
         raise ConfigError(f"data.workers={workers}: split '{stream.split}' has {files} file(s), and a worker needs one of its own")
     # Spawned, not forked: the parent has threads by now.
-    return iter(DataLoader(stream, batch_size=None, num_workers=workers, multiprocessing_context="spawn", prefetch_factor=4))
+    loader = DataLoader(stream, batch_size=None, num_workers=workers, multiprocessing_context="spawn", prefetch_factor=4)
+    return (batch for batch in loader)  # a generator, so that closing it ends the workers
 
 
 def eval_batches(dataset: Dataset, split: str, assembler: Assembler, batch_size: int, steps: int = -1) -> Iterator[Batch]:
@@ -92,7 +93,7 @@ def eval_batches(dataset: Dataset, split: str, assembler: Assembler, batch_size:
     return prefetch(itertools.chain([first], batches))
 
 
-def prefetch(batches: Iterator[Batch], depth: int = 4) -> Iterator[Batch]:
+def prefetch(batches: Iterator[Batch], depth: int = 4) -> Generator[Batch]:
     """The same batches, made up to `depth` ahead by a thread: decoding holds no lock while it inflates and copies."""
     ready: queue.Queue[Any] = queue.Queue(depth)
     stop = threading.Event()
@@ -114,7 +115,7 @@ def prefetch(batches: Iterator[Batch], depth: int = 4) -> Iterator[Batch]:
         except BaseException as error:
             put((None, error))
 
-    def consume() -> Iterator[Batch]:
+    def consume() -> Generator[Batch]:
         thread = threading.Thread(target=work, name="prefetch", daemon=True)
         thread.start()
         try:

@@ -7,6 +7,13 @@ from dataclasses import field
 from recap_exp.configclass import configclass
 from recap_exp.tasks import Rates
 
+METRICS = ("auroc", "average_precision", "rce", "nrce", "loss", "calibration", "ctr", "pctr", "precision", "recall", "positives")
+"""What is measured of each task: the middle word of PARTITION/METRIC/TASK."""
+CALIBRATED = tuple(f"{name}_calibrated" for name in ("rce", "nrce", "pctr", "calibration", "precision", "recall"))
+"""Also there where the partition was downsampled."""
+AGAINST_TRUTH = ("auroc_of_truth", "auroc_ratio", "rce_of_truth", "truth_mae", "truth_rmse", "truth_calibration")
+"""Also there where the true probabilities are known."""
+
 
 @configclass
 class PartitionConfig:
@@ -39,7 +46,7 @@ class EvaluationConfig:
     pictures: list[str] = field(default_factory=list)
     """Partitions that are drawn: ROC, precision and recall, reliability, distributions; about a second each with ten tasks."""
     strata: list[str] = field(default_factory=list)
-    """Extras by whose value metrics are reported too."""
+    """Extras, ids, or BLOCK.INDEX of a discrete block, by whose value metrics are reported too."""
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
