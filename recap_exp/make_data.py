@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from recap_exp.config import DataCommandConfig
 from recap_exp.data.convert import convert
 from recap_exp.data.dataset import Dataset
@@ -19,7 +21,9 @@ def make_data(cfg: DataCommandConfig) -> Dataset:
     dataset = prepare(cfg.data, cfg.data.labels)
     if cfg.output.path is not None:
         out = cfg.output
-        dataset = convert(dataset, data_path(cfg.output.path), out.format, out.layout, splits=out.splits, files=out.files)
+        folder = data_path(cfg.output.path)
+        named = replace(dataset, name=folder.name)
+        dataset = convert(named, folder, out.format, out.layout, splits=out.splits, files=out.files)
     console().print(f"{dataset.name}: {dataset.folder}", soft_wrap=True)
     if dataset.folder:
         info(str(dataset.folder))

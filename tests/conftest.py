@@ -8,9 +8,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
-REAL_DATA = os.environ.get("RECAP_DATA")
-"""Where the user has data that this repository may not hold, for the tests that can use it."""
-
 
 @pytest.fixture(autouse=True)
 def outputs(tmp_path, monkeypatch):

@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import REAL_DATA
 
 import recap_exp
 from recap_exp.cli import main
@@ -32,6 +31,8 @@ SMALL = [
     "evaluation.pictures=[]",
 ]
 NO_STORE = "tracking=none"
+REAL_DATA = os.environ.get("RECAP_DATA")
+"""Where the user has data that this repository may not hold."""
 
 
 def run_cli(*arguments: str) -> int:

@@ -47,7 +47,7 @@ def prepare(cfg: DataConfig, labels: Sequence[str], require_labels: bool = True)
         dataset = _made(cfg, source, labels)
     assert dataset.folder is not None
     present_labels(dataset.folder, dataset.schema.labels, labels, require_labels)
-    return dataset if isinstance(source, DatasetSource) else replace(dataset, name=cfg.name)
+    return replace(dataset, name=cfg.name)
 
 
 def _made(cfg: DataConfig, source: MadeSource, labels: Sequence[str]) -> Dataset:

@@ -52,12 +52,17 @@ def block(*columns, **rest):
 
 
 def test_patterns_in_the_order_of_the_file(table):
-    cfg = config({"x": block("vector", "c_?ge", "c_*"), "y": block("c_new", use=1)}, ids={"user_id": "user"}, extras={"w": "word"})
+    cfg = config({"x": block("vector", "c_?ge", "c_*"), "y": block("user", use=1)}, ids={"user_id": "user"}, extras={"w": "word"})
     dataset = prepare(cfg, ["label_like"])
     assert dataset.schema.blocks["x"].columns == ("vector", "c_age", "c_gap", "c_new") and dataset.schema.blocks["x"].width == 6
     got = next(dataset.read("train"))
     assert got.blocks["x"][3].tolist() == [1, 2, 3, 3, 0.5, 0] and got.extras["w"][0] == "x" and got.labels["label_like"][1] == 1
     assert dataset.rows("train") == 12 and dataset.label_rates("train") == {}
+
+
+def test_a_column_feeds_one_block(table):
+    with pytest.raises(DataError, match="column c_new feeds two blocks, x and y"):
+        prepare(config({"x": block("c_*"), "y": block("c_new")}), [])
 
 
 def test_globs_into_folders_and_filters(table):
