@@ -19,7 +19,7 @@ from recap_exp.data.schema import Block, Schema
 from recap_exp.model.loss import reduce_losses, task_losses
 from recap_exp.model.ranker import Ranker, build_ranker
 from recap_exp.training.optimizer import build_optimizer
-from recap_exp.training.seeds import prepare_torch
+from recap_exp.training.seeds import keep_freed_memory, prepare_torch
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,7 @@ def our_side(size: Size) -> Side:
     cfg = composed(size)
     prepare_torch(cfg.seed, cfg.trainer)
     batch, ranker = random_batch(size, len(cfg.tasks)), our_ranker(cfg, size).train()
+    keep_freed_memory(ranker)
     optimizer = build_optimizer(cfg.optimizer, ranker.parameter_groups())
     pos_weight_T, scaler = torch.ones(len(cfg.tasks)), torch.amp.GradScaler("cpu", enabled=False)
 

@@ -80,6 +80,7 @@ def fit(
         DataError: `batches` ended, or has no labels.
     """
     began = time.perf_counter()
+    seeds.keep_freed_memory(ranker)
     run = _Run(ranker, batches, optimizer, cfg, tasks, pos_weights, tracker, checkpoints, start or TrainState())
     with Progress(run.step, cfg.steps, enabled=progress) as bar:
         while run.step < cfg.steps and not run.stopper.stopped:
