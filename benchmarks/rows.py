@@ -10,9 +10,8 @@ from recap_exp.config import ExperimentConfig
 from recap_exp.data.batch import Batch
 from recap_exp.data.convert import convert
 from recap_exp.data.dataset import Dataset
-from recap_exp.data.loader import TrainStream
 from recap_exp.data.prepare import prepare
-from recap_exp.experiment import read_for
+from recap_exp.experiment import training_stream
 from recap_exp.paths import made_data_dir
 
 
@@ -35,12 +34,4 @@ def table(cfg: ExperimentConfig) -> Dataset:
 
 def epoch(cfg: ExperimentConfig, dataset: Dataset, rows: int) -> Iterator[Batch]:
     """The training batches of one pass, shuffled, in this thread."""
-    stream = TrainStream(
-        dataset=dataset,
-        split="train",
-        assembler=read_for(cfg, dataset, training=True),
-        batch_size=cfg.trainer.batch_size,
-        shuffle_rows=cfg.data.shuffle_rows,
-        seed=cfg.seed,
-    )
-    return islice(stream, rows // cfg.trainer.batch_size)
+    return islice(training_stream(cfg, dataset), rows // cfg.trainer.batch_size)

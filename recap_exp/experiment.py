@@ -118,15 +118,7 @@ def train(cfg: ExperimentConfig, dataset: Dataset, ranker: Ranker, record: RunRe
         start = resume(newest, ranker, optimizer)
     elif cfg.trainer.warm_start:
         warm_start(weights_of(cfg.trainer.warm_start), ranker, optimizer)
-    stream = TrainStream(
-        dataset=dataset,
-        split="train",
-        assembler=read_for(cfg, dataset, training=True),
-        batch_size=cfg.trainer.batch_size,
-        shuffle_rows=cfg.data.shuffle_rows,
-        seed=cfg.seed,
-        start=start.micro_batches if start else 0,
-    )
+    stream = training_stream(cfg, dataset, start.micro_batches if start else 0)
     with closing(train_batches(stream, cfg.data.workers)) as batches:
         return fit(
             ranker,
@@ -140,6 +132,19 @@ def train(cfg: ExperimentConfig, dataset: Dataset, ranker: Ranker, record: RunRe
             start=start,
             evaluate=lambda step: _metrics(evaluate_partitions(cfg, dataset, ranker, watched(cfg))[0]),
         )
+
+
+def training_stream(cfg: ExperimentConfig, dataset: Dataset, start: int = 0) -> TrainStream:
+    """The endless batches of split `train`, from the one after `start` consumed ones on."""
+    return TrainStream(
+        dataset=dataset,
+        split="train",
+        assembler=read_for(cfg, dataset, training=True),
+        batch_size=cfg.trainer.batch_size,
+        shuffle_rows=cfg.data.shuffle_rows,
+        seed=cfg.seed,
+        start=start,
+    )
 
 
 def watched(cfg: ExperimentConfig) -> list[str]:
