@@ -40,6 +40,7 @@ def test_a_run_from_start_to_end(store_ready: Path, open_run: Any, monkeypatch: 
     from recap_exp.tracking.environment import record_environment
 
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)  # a stranger's run is not ours
+    started = time.time()
     tracker = open_run(tags={"team": "feed"}, notes="Does *seed* matter?")
     assert tracker.mlflow_run_id() is None  # the store was not waited for: it knows nothing yet
     tracker.params({"seed": 1, "long": "x" * 7000})
