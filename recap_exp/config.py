@@ -10,6 +10,7 @@ from recap_exp.data.config import DataConfig, Format, Layout
 from recap_exp.evaluation.config import EvaluationConfig
 from recap_exp.model.config import ModelConfig
 from recap_exp.scoring.config import ScoringConfig
+from recap_exp.sweep.config import GridConfig, SweepConfig
 from recap_exp.tasks import Task
 from recap_exp.tracking.config import TrackingConfig
 from recap_exp.training.config import OptimizerConfig, TrainerConfig
@@ -40,6 +41,8 @@ class ExperimentConfig:
     evaluation: EvaluationConfig
     scoring: ScoringConfig
     tracking: TrackingConfig
+    sweep: SweepConfig = field(default_factory=GridConfig)
+    """Which runs `-m` makes. A single run reads nothing of it."""
     overrides: list[str] = field(default_factory=list)
     """Filled in by composing: what differs from the defaults."""
 
@@ -62,7 +65,11 @@ class ScoreConfig:
     scoring: ScoringConfig | None = None
     """Another scoring than the run's own."""
     batch_size: int = 4096
+    metric: str | None = None
+    """A metric such as score/auc_between_groups by which `-m` calls one of several scorings the best; null: by none."""
     tracking: TrackingConfig
+    sweep: SweepConfig = field(default_factory=GridConfig)
+    """Which scorings `-m` makes."""
     overrides: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:

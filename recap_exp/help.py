@@ -71,8 +71,8 @@ SEND = """\
 recap-exp send [run=RUN_ID]: sends to MLflow what a run could not send when it was made; without run=, every such run"""
 
 GROUPS = {
-    "train": ["experiment", "data", "tasks", "model", "optimizer", "trainer", "evaluation", "scoring", "tracking"],
-    "score": ["data", "scoring", "tracking"],
+    "train": ["experiment", "data", "tasks", "model", "optimizer", "trainer", "evaluation", "scoring", "tracking", "sweep"],
+    "score": ["data", "scoring", "tracking", "sweep"],
     "data": ["data", "tasks"],
 }
 """What can be chosen in each command."""

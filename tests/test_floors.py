@@ -15,7 +15,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("tasks",),
     ("data",),
     ("model", "metrics"),
-    ("training", "evaluation", "scoring", "tracking"),
+    ("training", "evaluation", "scoring", "sweep", "tracking"),
     ("config", "checks", "help", "config_errors", "composition"),
     ("experiment", "finished", "interop", "make_data", "pyfunc", "record", "rescore", "runs"),
     ("commands",),
