@@ -13,6 +13,17 @@ CALIBRATED = tuple(f"{name}_calibrated" for name in ("rce", "nrce", "pctr", "cal
 """Also there where the partition was downsampled."""
 AGAINST_TRUTH = ("auroc_of_truth", "auroc_ratio", "rce_of_truth", "truth_mae", "truth_rmse", "truth_calibration")
 """Also there where the true probabilities are known."""
+BETTER = {
+    **dict.fromkeys(("auroc", "average_precision", "rce", "nrce", "precision", "recall", "auroc_ratio", "examples_per_s"), True),
+    **dict.fromkeys(("loss", "truth_mae", "truth_rmse", "train_seconds"), False),
+}
+"""Whether more of a metric is better, by its name's second word. Others have no better end: 1 is best of a calibration, and a rate tells
+of the data."""
+
+
+def higher_is_better(metric: str) -> bool | None:
+    """Whether more of `PARTITION/METRIC[/TASK]` is better; None where neither more nor less is."""
+    return BETTER.get("/".join(metric.split("/")[1:2]).removesuffix("_calibrated"))
 
 
 @configclass
