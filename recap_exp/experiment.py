@@ -23,9 +23,11 @@ from recap_exp.model.calibration import rates_ratio
 from recap_exp.model.predict import predict
 from recap_exp.model.predictions import Predictions
 from recap_exp.model.ranker import Ranker, build_ranker, used_blocks
+from recap_exp.paths import runs_dir
 from recap_exp.record import RunRecord, recording
 from recap_exp.runs import RunFolder, find_run, new_run
 from recap_exp.scoring.report import ScoreReport, report
+from recap_exp.sweep.job import SweepJob
 from recap_exp.training.checkpoint import Checkpoints, resume, warm_start
 from recap_exp.training.loop import FitResult, fit
 from recap_exp.training.optimizer import build_optimizer
@@ -50,17 +52,18 @@ class Result:
 
 def train_and_record(cfg: ExperimentConfig) -> Result:
     """`recap-exp train`: everything from data to a recorded run. A run that fails is recorded as failed, with what it has."""
-    folder, cfg = taken_up(cfg) if cfg.resume else (None, cfg)
+    job = SweepJob.of(cfg.sweep)
+    folder, cfg = taken_up(cfg, job)
     dataset = prepare(cfg.data, [task.label for task in cfg.tasks.values()])
     check_columns(cfg, dataset.schema)
-    folder = folder or new_run("train", cfg.name)
-    with recording(cfg, folder, recipe=cfg.name) as record:
+    folder = folder or new_run("train", cfg.name, job)
+    with recording(cfg, folder, recipe=cfg.name, job=job) as record:
         record.dataset(dataset)
         device = prepare_torch(cfg.seed, cfg.trainer)
         ranker = build_model(cfg, dataset.schema).to(device)
         record.built(ranker)
         folder.schema.write_text(json.dumps(dataset.schema.to_json()))
-        fitted = train(cfg, dataset, ranker, record)
+        fitted = train(cfg, dataset, ranker, record, job)
         evaluations, scored = evaluate_partitions(cfg, dataset, ranker)
         record.fitted(fitted)
         record.evaluations(evaluations, fitted, logged=watched(cfg), pictures=cfg.evaluation.pictures)
@@ -78,8 +81,12 @@ def train_and_record(cfg: ExperimentConfig) -> Result:
     )
 
 
-def taken_up(cfg: ExperimentConfig) -> tuple[RunFolder, ExperimentConfig]:
-    """The run that `resume` names, and its own configuration."""
+def taken_up(cfg: ExperimentConfig, job: SweepJob | None = None) -> tuple[RunFolder | None, ExperimentConfig]:
+    """The run that `resume` names, or that this job of a resumed sweep was before, with its own configuration; None for a new run."""
+    if job and job.card.run and (folder := RunFolder(runs_dir() / job.card.run)).config.is_file():
+        return folder, from_yaml(ExperimentConfig, folder.config)
+    if cfg.resume is None:
+        return None, cfg
     if others := [o for o in cfg.overrides if not o.startswith("resume=")]:
         raise ConfigError(f"resume={cfg.resume} goes on with the run's own configuration: drop {' '.join(others)}, or start a new run")
     folder = find_run(cfg.resume or "latest", finished=False)
@@ -109,7 +116,7 @@ def build_model(cfg: ExperimentConfig, schema: Schema | None = None) -> Ranker:
     return build_ranker(cfg.model, schema, list(cfg.tasks))
 
 
-def train(cfg: ExperimentConfig, dataset: Dataset, ranker: Ranker, record: RunRecord) -> FitResult:
+def train(cfg: ExperimentConfig, dataset: Dataset, ranker: Ranker, record: RunRecord, job: SweepJob | None = None) -> FitResult:
     """Fits the ranker on split `train`; it ends with the weights of the best checkpoint, where a metric is watched."""
     checkpoints = Checkpoints(record.folder.checkpoints, cfg.trainer.keep_checkpoints, extra=partial(record.identity, cfg))
     optimizer = build_optimizer(cfg.optimizer, ranker.parameter_groups())
@@ -131,6 +138,7 @@ def train(cfg: ExperimentConfig, dataset: Dataset, ranker: Ranker, record: RunRe
             checkpoints=checkpoints,
             start=start,
             evaluate=lambda step: _metrics(evaluate_partitions(cfg, dataset, ranker, watched(cfg))[0]),
+            evaluated=job.evaluated if job else None,
         )
 
 

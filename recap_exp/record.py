@@ -23,6 +23,7 @@ from recap_exp.pyfunc import save_pyfunc
 from recap_exp.runs import RunFolder
 from recap_exp.scoring.report import ScoreReport
 from recap_exp.scoring.study import study_figure, study_words
+from recap_exp.sweep.job import Pruned, SweepJob
 from recap_exp.terminal import console
 from recap_exp.tracking.destination import resolve_uri, ui_command
 from recap_exp.tracking.environment import own_version, record_environment
@@ -178,27 +179,42 @@ class RunRecord:
             self.console.print(f"beside the other runs of its experiment: {self.tracker.compare_url}", soft_wrap=True)
 
 
+def sweep_tags(job: SweepJob, varied: Mapping[str, str]) -> dict[str, str]:
+    """By which runs of one sweep are found, and told apart."""
+    return {"recap.sweep": job.sweep, "recap.job": str(job.number), **{f"sweep.{key}": value for key, value in varied.items()}}
+
+
 @contextmanager
 def recording(
-    cfg: ExperimentConfig | ScoreConfig, folder: RunFolder, recipe: str, tags: Mapping[str, str] | None = None
+    cfg: ExperimentConfig | ScoreConfig,
+    folder: RunFolder,
+    recipe: str,
+    tags: Mapping[str, str] | None = None,
+    parent: str | None = None,
+    job: SweepJob | None = None,
 ) -> Iterator[RunRecord]:
-    """A record of the run in `folder`, closed with the status that the block ends in: FINISHED, FAILED, or KILLED by Ctrl-C."""
+    """A record of the run in `folder`, closed with the status that the block ends in: FINISHED, FAILED, KILLED by Ctrl-C, or PRUNED.
+
+    job: of a sweep, whose child the run is. It is told apart from the others by what varies; the sweep speaks for it in the terminal.
+    """
     tracking = cfg.tracking
     folder.config.write_text(to_yaml(cfg))
+    varied = job.varied(cfg.overrides) if job else {}
     info = RunInfo(
         id=folder.id,
         folder=folder.path,
         experiment=tracking.experiment or recipe,
-        name=tracking.run_name or run_name(recipe, cfg.overrides),
-        tags={**(tags or {}), **tracking.tags},
+        name=tracking.run_name or run_name(recipe, [f"{k}={v}" for k, v in varied.items()] if job else cfg.overrides),
+        tags={**(tags or {}), **(sweep_tags(job, varied) if job else {}), **tracking.tags},
         notes=tracking.notes,
+        parent=job.sweep if job else parent,
     )
     tracker = open_tracker(tracking, info)
-    record = RunRecord(tracker, folder, console(), tracking.uri)
+    record = RunRecord(tracker, folder, Console(quiet=True) if job else console(), tracking.uri)
     status: Status = "FAILED"
     folder.note(status="RUNNING")
     try:
-        tracker.params(params(cfg, tracking.params))
+        tracker.params(varied or params(cfg, tracking.params))
         tracker.artifact(folder.config)
         tracker.text("".join(f"{o}\n" for o in cfg.overrides), "overrides.txt")
         record_environment(tracker)
@@ -206,6 +222,9 @@ def recording(
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
+        raise
+    except Pruned:
+        status = "PRUNED"
         raise
     finally:
         folder.note(status=status)

@@ -14,6 +14,7 @@ from recap_exp.model.predictions import Predictions
 from recap_exp.record import recording
 from recap_exp.runs import new_run
 from recap_exp.scoring.report import ScoreReport, report
+from recap_exp.sweep.job import SweepJob
 
 
 def rescore(cfg: ScoreConfig) -> list[ScoreReport]:
@@ -41,10 +42,10 @@ def rescore(cfg: ScoreConfig) -> list[ScoreReport]:
             )
     scoring = replace(scoring, partitions=list(splits))
 
-    card = run.folder.card
-    tags = {"recap.scored_run": run.folder.id, **({"mlflow.parentRunId": card["mlflow_run_id"]} if card.get("mlflow_run_id") else {})}
-    folder = new_run("score", trained.name)
-    with recording(cfg, folder, recipe=trained.name, tags=tags) as record:
+    job = SweepJob.of(cfg.sweep)
+    folder = new_run("score", trained.name, job)
+    tags = {"recap.scored_run": run.folder.id}
+    with recording(cfg, folder, recipe=trained.name, tags=tags, parent=run.folder.id, job=job) as record:
         record.dataset(dataset)
         ranker = run.ranker(cfg.checkpoint)
         reports = []

@@ -10,6 +10,7 @@ from typing import Any
 
 from recap_exp.errors import CheckpointError
 from recap_exp.paths import runs_dir
+from recap_exp.sweep.job import SweepJob
 from recap_exp.tracking.run_file import read_run, update_run
 
 
@@ -52,11 +53,14 @@ class RunFolder:
         update_run(self.path, **values)
 
 
-def new_run(command: str, name: str) -> RunFolder:
-    """A fresh folder for a run."""
+def new_run(command: str, name: str, job: SweepJob | None = None) -> RunFolder:
+    """A fresh folder for a run; of a sweep's job, each knows of the other from then on."""
     folder = RunFolder(runs_dir() / f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}")
     folder.path.mkdir(parents=True)
     folder.note(id=folder.id, command=command, name=name, status="RUNNING", started=datetime.now().isoformat(timespec="seconds"))
+    if job:
+        folder.note(sweep=job.sweep, job=job.number)
+        job.note(run=folder.id)
     return folder
 
 

@@ -63,6 +63,7 @@ def fit(
     tracker: MetricsLog,
     checkpoints: Checkpoints,
     evaluate: Callable[[int], dict[str, float]] | None = None,
+    evaluated: Callable[[int, Mapping[str, float]], None] | None = None,
     start: TrainState | None = None,
     progress: bool = True,
 ) -> FitResult:
@@ -72,7 +73,8 @@ def fit(
     lr/GROUP, perf/examples_per_s, and the norms if cfg.log_norms. A resumed run (`start` from `checkpoint.resume`, `batches` from
     start.micro_batches on) continues bit for bit. It ends in evaluation mode, with the best weights where early stopping is on.
 
-    tasks: in the order of the labels' columns. evaluate: step -> metrics by name, which are logged here.
+    tasks: in the order of the labels' columns. evaluate: step -> metrics by name, which are logged here. evaluated: told of them,
+    once whatever the evaluation gives rise to is stored; an exception of it ends the training.
 
     Raises:
         RecapError: a loss is not finite; the weights are those before that update.
@@ -88,12 +90,14 @@ def fit(
             bar.advance(run.step)
             if run.due(cfg.log_every):
                 bar.show(run.step, *run.log())
-            evaluated = evaluate is not None and run.due(cfg.evaluate_every)
-            improved = run.evaluate(evaluate) if evaluate and evaluated else False
-            if improved or run.stopper.stopped or run.due(cfg.checkpoint_every or (1 if evaluated else cfg.steps)):
+            now = evaluate is not None and run.due(cfg.evaluate_every)
+            improved = run.evaluate(evaluate) if evaluate and now else False
+            if improved or run.stopper.stopped or run.due(cfg.checkpoint_every or (1 if now else cfg.steps)):
                 run.save()
             if improved:
                 checkpoints.mark_best(run.step)
+            if evaluated and now:
+                evaluated(run.step, run.metrics)
     restored = run.restore_best()
     ranker.eval()
     return FitResult(
@@ -125,6 +129,7 @@ class _Run:
         self.ranker, self.batches, self.optimizer, self.cfg = ranker.train(), batches, optimizer, cfg
         self.tracker, self.checkpoints = tracker, checkpoints
         self.step, self.micro_batches, self.examples = start.step, start.micro_batches, 0
+        self.metrics: dict[str, float] = {}
         self.losses, self.pace = Losses(tasks, start.window), Pace()
         self.stopper = EarlyStopping(cfg=cfg.early_stopping)
         self.device = next(ranker.parameters()).device
@@ -195,10 +200,10 @@ class _Run:
         self._require_finite()
         with self.pace.paused(), seeds.untouched():
             self.ranker.eval()
-            metrics = evaluate(self.step)
+            self.metrics = evaluate(self.step)
             self.ranker.train()
-        self.tracker.metrics(metrics, self.step)
-        return self.stopper.update(self.step, metrics)
+        self.tracker.metrics(self.metrics, self.step)
+        return self.stopper.update(self.step, self.metrics)
 
     def save(self) -> None:
         """Stores everything that a resumed run needs."""
