@@ -23,7 +23,7 @@ def rescore(cfg: ScoreConfig) -> list[ScoreReport]:
     trained = run.config
     scoring = cfg.scoring or trained.scoring
     check_scoring(scoring, trained.tasks)
-    others = compared_scorings(scoring)
+    others = compared_scorings(scoring, cfg.compared if cfg.scoring else trained.compared)
     for other in others.values():
         check_scoring(other, trained.tasks)
     data = cfg.data or trained.data

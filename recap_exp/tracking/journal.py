@@ -2,7 +2,8 @@
 
 Every record has `k` (its kind) and `t` (ms since 1970); the rest belongs to the kind:
 
-    start     run, experiment, name, tags, notes, uri       a process began to write (again, after a resume)
+    start     run, experiment, name, tags, notes, uri       a process began to write (again, after a resume);
+              [parent]                                      our id of the run that this one belongs to
     params    v {name: value}
     metrics   v {name: number}, step                        NaN and infinities as Python's json writes them
     tags      v {name: text}

@@ -47,7 +47,8 @@ class Recorder:
         self._warned = False
         self._finished: bool | None = None
         self._sender: subprocess.Popen[bytes] | None = None
-        self._journal.append("start", run=run.id, experiment=run.experiment, name=run.name, tags=run.tags, notes=run.notes, uri=uri)
+        told = {"run": run.id, "experiment": run.experiment, "name": run.name, "tags": run.tags, "notes": run.notes, "uri": uri}
+        self._journal.append("start", **told, **({"parent": run.parent} if run.parent else {}))
         if uri is not None:
             self._start_sender()
 

@@ -11,11 +11,12 @@ import contextlib
 import fcntl
 import json
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recap_exp.errors import first_line
-from recap_exp.tracking.journal import RECORDS, Record, is_being_written, read
+from recap_exp.tracking.journal import RECORDS, Record, is_being_written, read, records
 from recap_exp.whole import whole
 
 if TYPE_CHECKING:
@@ -38,9 +39,9 @@ def sent(folder: Path) -> dict[str, Any]:
 
 
 def is_sent(folder: Path) -> bool:
-    """Whether every record has arrived and the run is closed there."""
+    """Whether every record has arrived, and the run is closed there and stands under its parent."""
     state = sent(folder)
-    return bool(state.get("closed")) and state["offset"] == (folder / RECORDS).stat().st_size
+    return bool(state.get("closed")) and not state.get("awaits") and state["offset"] == (folder / RECORDS).stat().st_size
 
 
 @contextlib.contextmanager
@@ -82,6 +83,7 @@ class Sender:
             offset = end
             count += 1
         self._flush(pending, offset)
+        self._link()
         return count
 
     def close_abandoned(self) -> None:
@@ -92,6 +94,10 @@ class Sender:
         run = self.open()
         self.store.end(run.info.run_id, "KILLED", last["t"])
         self._note(self.state["offset"], closed=True)
+
+    @cached_property
+    def _start(self) -> Record:
+        return next(record for record in records(self.folder) if record["k"] == "start")
 
     @property
     def store(self) -> Store:
@@ -105,7 +111,6 @@ class Sender:
     def open(self) -> Run:
         """The run in the store, created where it is not there yet."""
         if self._run is None:
-            self._start = next(record for record, _ in read(self.folder / RECORDS) if record["k"] == "start")
             self._run = self.store.run(self._start, self.state["mlflow_run_id"])
             info = self._run.info
             self._note(
@@ -161,13 +166,30 @@ class Sender:
                 self.store.end(run.info.run_id, record["status"], record["t"])
                 show_columns(self.store.client, run.info.run_id)
                 self.state["closed"] = True
-            elif kind == "start" and self.state.get("closed"):
-                self._run = self.store.run(record, run.info.run_id)
-                self.state["closed"] = False
+            elif kind == "start":
+                if self.state.get("closed"):
+                    self._run = self.store.run(record, run.info.run_id)
+                    self.state["closed"] = False
+                if parent := record.get("parent"):
+                    self.state["awaits"] = parent
+                    self._link()
         except (MlflowException, FileNotFoundError) as error:
             if isinstance(error, MlflowException) and not is_refusal(error):
                 raise
             self.refused.append(f"{kind} {record.get('path') or record.get('name')}: {first_line(error)}")
+
+    def _link(self) -> None:
+        """Puts the run under its parent as soon as that is in the store; a parent that goes to no store or another one is not awaited."""
+        parent = self.state.get("awaits")
+        if parent is None:
+            return
+        folder = self.folder.parent / parent
+        told = sent(folder)
+        found = told["mlflow_run_id"] if told.get("uri") == self.state["uri"] else self.store.find(parent)
+        if found:
+            self.store.adopt(self.state["mlflow_run_id"], found)
+        if found or not any(r["uri"] == self.state["uri"] for r in records(folder) if r["k"] == "start"):
+            self._note(self.state["offset"], awaits=None)
 
     def _note(self, offset: int, **fields: Any) -> None:
         self.state |= {"offset": offset, **fields}

@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils.file_utils import local_file_uri_to_path
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from mlflow.utils.uri import is_local_uri
 
 from recap_exp.errors import first_line
@@ -27,7 +28,8 @@ MAX_PARAM, MAX_TAG, MAX_NAME, MAX_DIGEST = 6000, 8000, 250, 36
 """MLflow's limits, in characters."""
 OWN_ID = "recap.run"
 """Tag that carries the run's own id: by it a run is found again that was created but not noted."""
-
+PRUNED = "recap.pruned"
+"""Tag of a run that was ended early, because others do better."""
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 """Spares the user the interface's question what kind of experiment this is."""
 
@@ -117,9 +119,21 @@ class Store:
         else:
             self.client.log_artifact(run.info.run_id, str(file), str(Path(path).parent) if "/" in path else None)
 
+    def find(self, own_id: str) -> str | None:
+        """MLflow's id of the run that has this id of ours, in whatever experiment; None where it isn't here yet."""
+        experiments = [e.experiment_id for e in self.client.search_experiments()]
+        found = self.client.search_runs(experiments, filter_string=f"tags.`{OWN_ID}` = '{own_id}'", max_results=1)
+        return found[0].info.run_id if found else None
+
+    def adopt(self, run_id: str, parent: str) -> None:
+        """Shows the run under its parent."""
+        self.client.set_tag(run_id, MLFLOW_PARENT_RUN_ID, parent)
+
     def end(self, run_id: str, status: str, at: int) -> None:
-        """The run is over since `at` (ms)."""
-        self.client.set_terminated(run_id, status=status, end_time=at)
+        """The run is over since `at` (ms). MLflow knows no PRUNED: such a run is killed, and tagged."""
+        if status == "PRUNED":
+            self.client.set_tag(run_id, PRUNED, "true")
+        self.client.set_terminated(run_id, status="KILLED" if status == "PRUNED" else status, end_time=at)
 
 
 def metric(name: str, value: float, at: int, step: int) -> Metric:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Status = Literal["FINISHED", "FAILED", "KILLED"]
+Status = Literal["FINISHED", "FAILED", "KILLED", "PRUNED"]
+"""PRUNED: ended early, because others do better."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,8 @@ class RunInfo:
     name: str
     tags: dict[str, str] = field(default_factory=dict)
     notes: str = ""
+    parent: str | None = None
+    """Our id of the run that this one belongs to: a sweep, or the run that was scored."""
 
 
 class Tracker(Protocol):

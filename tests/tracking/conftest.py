@@ -1,6 +1,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,8 +42,8 @@ def store_ready(outputs: Path, made_store: Path) -> Path:
 def open_run(outputs: Path) -> OpenRun:
     """Opens a run by its id in the outputs folder."""
 
-    def open_(run: str = "20261124-034512-a1b2c3", *, tags: dict[str, str] | None = None, notes: str = "", **tracking: object) -> Tracker:
-        info = RunInfo(id=run, folder=outputs / "runs" / run, experiment="recipe", name="seed=1", tags=tags or {}, notes=notes)
+    def open_(run: str = "20261124-034512-a1b2c3", *, info: dict[str, Any] | None = None, **tracking: object) -> Tracker:
+        info = RunInfo(**{"id": run, "folder": outputs / "runs" / run, "experiment": "recipe", "name": "seed=1", **(info or {})})
         return open_tracker(TrackingConfig(**tracking), info)  # type: ignore[arg-type]
 
     return open_

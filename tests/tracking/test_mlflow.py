@@ -41,7 +41,7 @@ def test_a_run_from_start_to_end(store_ready: Path, open_run: Any, monkeypatch: 
 
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)  # a stranger's run is not ours
     started = time.time()
-    tracker = open_run(tags={"team": "feed"}, notes="Does *seed* matter?")
+    tracker = open_run(info={"tags": {"team": "feed"}, "notes": "Does *seed* matter?"})
     assert tracker.mlflow_run_id() is None  # the store was not waited for: it knows nothing yet
     tracker.params({"seed": 1, "long": "x" * 7000})
     record_environment(tracker)
@@ -88,7 +88,7 @@ def test_a_run_from_start_to_end(store_ready: Path, open_run: Any, monkeypatch: 
 
 
 def test_sending_twice_changes_nothing(store_ready: Path, open_run: Any, no_sender: None) -> None:
-    tracker = open_run("r", tags={"a": "b"})
+    tracker = open_run("r", info={"tags": {"a": "b"}})
     tracker.params({"seed": 1})
     for step in range(20):
         tracker.metrics({"train/loss": float(step), "nan": float("nan")}, step)
@@ -267,6 +267,42 @@ def test_eight_processes_at_once_on_a_new_store_lose_nothing(outputs: Path, open
     for run in runs:
         assert run.info.status == "FINISHED"
         assert points(outputs, run.info.run_id, "train/loss") == [(s, float(s)) for s in range(100)]
+
+
+def test_children_stand_under_their_parent_whoever_comes_first(
+    store_ready: Path, open_run: Any, no_sender: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    open_run("sweep")
+    child = open_run("child", info={"parent": "sweep"})
+    child.metrics({"val/auroc/mean": 0.5}, 1)
+    child.finish("PRUNED")
+    assert send("child") == 0
+    folder = store_ready / "runs/child"
+    assert not is_sent(folder) and list(unsent_runs("child")) == [folder]
+    run = only_run(store_ready)
+    assert run.info.status == "KILLED" and run.data.tags["recap.pruned"] == "true"
+    assert "mlflow.parentRunId" not in run.data.tags
+    assert send("sweep") == 0
+    assert send("child") == 0
+    tags = client(store_ready).get_run(run.info.run_id).data.tags
+    assert tags["mlflow.parentRunId"] == sent(store_ready / "runs/sweep")["mlflow_run_id"]
+    assert is_sent(folder)
+
+
+def test_a_parent_is_found_by_its_tag_and_one_without_a_store_is_not_awaited(store_ready: Path, open_run: Any, no_sender: None) -> None:
+    import shutil
+
+    open_run("elsewhere", info={"experiment": "another"}).finish()
+    assert send() == 0
+    known = sent(store_ready / "runs/elsewhere")["mlflow_run_id"]
+    shutil.rmtree(store_ready / "runs/elsewhere")  # written on another machine
+    open_run("quiet", kind="none").finish()
+    for number, parent in enumerate(("elsewhere", "quiet", "nowhere")):
+        open_run(f"child{number}", info={"parent": parent}).finish()
+    assert send() == 0
+    assert list(unsent_runs()) == []
+    ids = [sent(store_ready / f"runs/child{number}")["mlflow_run_id"] for number in range(3)]
+    assert [client(store_ready).get_run(i).data.tags.get("mlflow.parentRunId") for i in ids] == [known, None, None]
 
 
 def test_state_of_a_run_without_a_folder(tmp_path: Path) -> None:
