@@ -50,7 +50,7 @@ def measure(quick: bool) -> list[Figure]:
     reader = read_for(cfg, dataset)
     ranker = build_ranker(cfg.model, dataset.schema, list(cfg.tasks))
     parameters = sum(p.numel() for p in ranker.parameters())
-    others = compared_scorings(cfg.scoring)
+    others = compared_scorings(cfg.scoring, cfg.compared)
 
     def in_batches() -> None:
         predictions = Predictions.concatenate(list(predict(ranker, eval_batches(dataset, SPLIT, reader, BATCH))))

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 
 from recap_exp.checks import check, check_scoring
-from recap_exp.config import COMMANDS, CommandConfig, ExperimentConfig
+from recap_exp.config import COMMANDS, CommandConfig, ExperimentConfig, ScoreConfig
 from recap_exp.config_errors import explain_composition, explain_validation, one_line
 from recap_exp.errors import ConfigError, nearest
 from recap_exp.paths import conf_dir
+from recap_exp.plain_yaml import read_plain, write_plain
 from recap_exp.scoring.config import ScoringConfig
 
 T = TypeVar("T")
+C = TypeVar("C", bound=CommandConfig)
 
 # ${share:0.06,${trainer.steps}} in a configuration: a number of steps that follows the length of the run.
 # Where the length is no number its own check says so.
@@ -41,11 +44,16 @@ def compose(command: str = "train", overrides: Sequence[str] = ()) -> CommandCon
 
 def compose_untyped(command: str, overrides: Sequence[str]) -> DictConfig:
     """What Hydra composes, before types and checks."""
+    running = GlobalHydra.instance()
+    outer = running.hydra  # of a sweep that asks for its jobs' configurations; Hydra knows one at a time
+    running.clear()
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
             return hydra_compose(command, list(overrides))
     except Exception as error:
         raise explain_composition(error, command, overrides) from error
+    finally:
+        running.hydra = outer
 
 
 def from_hydra(command: str, composed: DictConfig, overrides: Sequence[str]) -> CommandConfig:
@@ -58,16 +66,23 @@ def from_hydra(command: str, composed: DictConfig, overrides: Sequence[str]) -> 
         raise ConfigError(one_line(error)) from error
     config = typed(COMMANDS[command], container, overrides=overrides)
     config.overrides = list(overrides)
+    return checked(config)
+
+
+def checked(config: C) -> C:
+    """`config`, with the weight sets that its scoring is compared with, once it is known that all parts fit each other."""
     check(config)
+    if isinstance(config, ExperimentConfig | ScoreConfig) and config.scoring:
+        config.compared = compared_scorings(config.scoring, config.compared)
     if isinstance(config, ExperimentConfig):
-        for other in compared_scorings(config.scoring).values():
+        for other in config.compared.values():
             check_scoring(other, config.tasks)
     return config
 
 
-def compared_scorings(scoring: ScoringConfig) -> dict[str, ScoringConfig]:
-    """The weight sets that `scoring.compare` names."""
-    return {name: load_choice("scoring", name, ScoringConfig) for name in scoring.compare}
+def compared_scorings(scoring: ScoringConfig, known: Mapping[str, ScoringConfig]) -> dict[str, ScoringConfig]:
+    """The weight sets that `scoring.compare` names: the `known` ones as they are, others from conf/scoring."""
+    return {name: known.get(name) or load_choice("scoring", name, ScoringConfig) for name in scoring.compare}
 
 
 def typed(cls: type[T], container: Any, where: str = "", overrides: Sequence[str] = ()) -> T:
@@ -88,9 +103,12 @@ def load_choice(group: str, name: str, cls: type[T]) -> T:
     return typed(cls, OmegaConf.to_container(OmegaConf.load(file), resolve=True), group)
 
 
-def from_yaml(cls: type[T], file: Path) -> T:
-    """A configuration stored by a run. It is data: nothing in it is executed."""
-    return typed(cls, OmegaConf.to_container(OmegaConf.load(file), resolve=True))
+def from_yaml(cls: type[C], file: Path) -> C:
+    """A configuration stored by a run, typed and checked like one that was just composed. It is data: nothing in it is looked up or run."""
+    try:
+        return checked(typed(cls, read_plain(file)))
+    except ConfigError as error:
+        raise ConfigError(str(error) if str(file) in str(error) else f"{file}: {error}") from error
 
 
 def plain(config: Any) -> dict[str, Any]:
@@ -100,7 +118,7 @@ def plain(config: Any) -> dict[str, Any]:
 
 def to_yaml(config: Any) -> str:
     """Every key of a typed configuration, as YAML that `from_yaml` reads."""
-    return OmegaConf.to_yaml(OmegaConf.create(plain(config)))
+    return write_plain(plain(config))
 
 
 def adapter(cls: type) -> TypeAdapter[Any]:

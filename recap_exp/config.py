@@ -45,6 +45,8 @@ class ExperimentConfig:
     """Which runs `-m` makes. A single run reads nothing of it."""
     overrides: list[str] = field(default_factory=list)
     """Filled in by composing: what differs from the defaults."""
+    compared: dict[str, ScoringConfig] = field(default_factory=dict)
+    """Filled in by composing: the weight sets that scoring.compare names, so that a later change of conf/ does not change the run."""
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -71,6 +73,8 @@ class ScoreConfig:
     sweep: SweepConfig = field(default_factory=GridConfig)
     """Which scorings `-m` makes."""
     overrides: list[str] = field(default_factory=list)
+    compared: dict[str, ScoringConfig] = field(default_factory=dict)
+    """Filled in by composing, as in ExperimentConfig."""
 
     def __post_init__(self) -> None:
         _check_splits(self.splits)

@@ -190,7 +190,7 @@ def score_partitions(cfg: ExperimentConfig, scored: dict[str, Predictions]) -> l
             cfg.scoring,
             partition=name,
             task_list=cfg.tasks,
-            others=compared_scorings(cfg.scoring),
+            others=compared_scorings(cfg.scoring, cfg.compared),
             trained_on=cfg.evaluation.partitions[name].split == "train",
         )
         for name in cfg.scoring.partitions

@@ -15,6 +15,7 @@ from recap_exp.composition import compose, from_yaml, to_yaml
 from recap_exp.config import ExperimentConfig
 from recap_exp.errors import ConfigError
 from recap_exp.paths import conf_dir
+from recap_exp.plain_yaml import read_plain, write_plain
 
 GROUPS = ("data", "tasks", "model", "optimizer", "trainer", "evaluation", "scoring", "tracking")
 RECIPES = sorted(p.stem for p in (conf_dir() / "experiment").glob("*.yaml"))
@@ -54,7 +55,7 @@ def test_every_recipe_begins_with_question_command_and_figures(recipe):
 
 def _missing_keys(config, plain, path=""):
     for field in dataclasses.fields(config):
-        if field.name == "overrides":
+        if field.name in ("overrides", "compared"):  # composing fills them in
             continue
         key = f"{path}{field.name}"
         if field.name not in plain:
@@ -161,11 +162,71 @@ def test_a_stored_configuration_reads_back_equal(tmp_path: Path):
     assert again == cfg
 
 
-def test_a_stored_configuration_is_data(tmp_path: Path):
-    file = tmp_path / "config.yaml"
-    file.write_text("name: !!python/object/apply:os.system ['true']\n")
-    with pytest.raises(Exception, match="could not determine a constructor"):
+HOSTILE = {
+    "name: !!python/object/apply:os.system ['touch {mark}']": "holds the tag 'tag:yaml.org,2002:python/object/apply:os.system'",
+    "name: !!python/object/apply:pathlib.Path ['{mark}']": "holds the tag",
+    "name: !!python/name:os.system": "holds the tag",
+    "name: !!str planted": "holds the tag",
+    "name: &a x\nmetric: *a": "holds a reference",
+    "name: x\nname: y": "holds the key 'name' twice",
+    "1: x": "a key that is no text",
+    "seed: {{": "is no YAML",
+    "seed: ${{oc.env:SEED}}": "seed='${{oc.env:SEED}}': must be an integer",
+    "seed: 1e3": "seed='1e3': must be an integer",
+    "metric: val/auc/mean": "the metric in metric='auc'",
+    "_target_: os.system": "unknown key '_target_'",
+    "defaults: [/model: mlp]": "unknown key 'defaults'",
+    "hydra: {{run: {{dir: /}}}}": "unknown key 'hydra'",
+}
+"""What somebody could have written into a run's folder, and what is said of it."""
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_stored_configuration_is_data(text, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("SEED", "3")
+    mark, file = tmp_path / "mark", tmp_path / "config.yaml"
+    keys = tuple(line.split(":")[0] + ":" for line in text.splitlines())
+    own = [line for line in to_yaml(compose("train", [])).splitlines() if not line.startswith(keys)]
+    file.write_text("\n".join([*own, text.format(mark=mark)]))
+    with pytest.raises(ConfigError) as caught:
         from_yaml(ExperimentConfig, file)
+    said = str(caught.value)
+    assert said.startswith(str(file)) and HOSTILE[text].format() in said and "\n" not in said
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"- seed", b"\xff", b"[" * 5000, b"seed: 1"])
+def test_a_file_that_is_no_configuration_is_said_in_one_line(content, tmp_path: Path):
+    file = tmp_path / "config.yaml"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        from_yaml(ExperimentConfig, file)
+    assert str(caught.value).startswith(str(file)) and "\n" not in str(caught.value)
+
+
+def test_nothing_in_a_stored_configuration_is_looked_up(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("SECRET", "hidden")
+    cfg = compose("train", ["+tracking.tags.why='\\${oc.env:SECRET}'"])
+    cfg.tracking.notes = "${oc.env:SECRET} ${seed} ${"
+    cfg.tracking.run_name = "1e5"
+    file = tmp_path / "config.yaml"
+    file.write_text(to_yaml(cfg))
+    again = from_yaml(ExperimentConfig, file)
+    assert again == cfg
+    assert again.tracking.tags["why"] == "${oc.env:SECRET}"
+
+
+def test_compared_weight_sets_are_stored_and_older_runs_find_theirs(tmp_path: Path):
+    cfg = compose("train", ["scoring.compare=[home_2026]", "scoring.unmatched=list"])
+    assert cfg.compared["home_2026"].engagements
+    cfg.compared["home_2026"].engagements["favorite"].weight = 7.0
+    file = tmp_path / "config.yaml"
+    file.write_text(to_yaml(cfg))
+    assert from_yaml(ExperimentConfig, file).compared["home_2026"].engagements["favorite"].weight == 7.0
+    stored = read_plain(file)
+    del stored["compared"]
+    file.write_text(write_plain(stored))
+    assert from_yaml(ExperimentConfig, file).compared["home_2026"].engagements["favorite"].weight == 0.5
 
 
 @pytest.mark.parametrize(

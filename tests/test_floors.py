@@ -11,13 +11,13 @@ import pytest
 from recap_exp.paths import PACKAGE
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "paths", "configclass", "terminal", "whole"),
+    ("errors", "paths", "configclass", "terminal", "whole", "plain_yaml"),
     ("tasks",),
     ("data",),
     ("model", "metrics"),
     ("training", "evaluation", "scoring", "sweep", "tracking"),
     ("config", "checks", "help", "config_errors", "composition"),
-    ("experiment", "finished", "interop", "make_data", "pyfunc", "record", "rescore", "runs"),
+    ("comparison", "experiment", "finished", "interop", "make_data", "pyfunc", "record", "rescore", "runs"),
     ("commands",),
     ("cli", "__init__", "__main__"),
 )
@@ -26,7 +26,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 SHARED = FLOORS[0] + FLOORS[5] + FLOORS[6] + FLOORS[8]
 """Single modules that may import others of their own floor. Rooms beside each other may not."""
 
-LIGHT = ("cli", "help", "config", "checks", "composition", "config_errors")
+LIGHT = ("cli", "help", "config", "checks", "composition", "config_errors", "plain_yaml")
 """What runs before a configuration is known to be right, and the rooms' config modules with it."""
 
 HEAVY = {"torch", "mlflow", "pandas", "numpy", "pyarrow", "scipy", "sklearn", "matplotlib", "torchmetrics"}
