@@ -140,4 +140,20 @@ def send(arguments: list[str]) -> int:
     return min(1, send_runs(pairs.get("run", "all")))
 
 
-COMMANDS: dict[str, Callable[[list[str]], int]] = {"train": train, "score": score, "data": data, "ui": ui, "send": send}
+def compare(arguments: list[str]) -> int:
+    """recap-exp compare"""
+    allowed = ("sweep", "experiment", "metric", "baseline")
+    pairs = dict(a.split("=", 1) for a in arguments if "=" in a)
+    for key in pairs.keys() - set(allowed):
+        raise ConfigError(f"recap-exp compare takes run ids and {', '.join(f'{k}=' for k in allowed)}, not {key}={nearest(key, allowed)}")
+    ids = [a for a in arguments if "=" not in a]
+    if bool(ids) + ("sweep" in pairs) + ("experiment" in pairs) > 1:
+        raise ConfigError("recap-exp compare takes one of: run ids, sweep=, experiment=")
+    from recap_exp.comparison.command import compare_and_report
+
+    metrics = [m for m in pairs.get("metric", "").split(",") if m]
+    compare_and_report(ids, pairs.get("sweep"), pairs.get("experiment"), metrics, pairs.get("baseline"))
+    return 0
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {"train": train, "score": score, "data": data, "ui": ui, "send": send, "compare": compare}

@@ -13,6 +13,7 @@ recap-exp: experiments on the ranking side of a "For You" feed
   recap-exp score run=RUN_ID|latest    score a finished run anew, on its own or other data, without training
   recap-exp data [KEY=VALUE ...]       make a data set, or convert one
   recap-exp data info PATH             schema, sizes, first rows, distinct values, label rates
+  recap-exp compare [RUN_ID ...]       runs side by side: what differs, what came out, whether it is more than noise
   recap-exp ui                         MLflow's pages on this machine's runs
   recap-exp send                       send records that a store could not take at the time
 
@@ -64,6 +65,19 @@ recap-exp data: make a data set, or convert one
 Choices:
 {groups}"""
 
+COMPARE = """\
+recap-exp compare: what differs between runs, what came out, and whether a difference is more than the noise of seeds
+
+  recap-exp compare                                      the newest sweep, else the runs of the newest experiment
+  recap-exp compare sweep=20261124-0345                  the jobs of a sweep (a run id, the beginning of one, or latest)
+  recap-exp compare experiment=deskdrop                  every run of a recipe
+  recap-exp compare 20261124-0345 20261124-0412          these runs
+  recap-exp compare metric=val/auroc/mean,test/rce/mean  judged by these metrics; the first one says which setting is the best
+  recap-exp compare baseline=mlp                         against this setting (or a run's id) rather than the best
+
+Runs that differ in nothing but the seed are one setting. Prints tables, and writes runs.csv, settings.csv and a report that opens
+offline to outputs/comparisons."""
+
 UI = """\
 recap-exp ui [--port 5000]: MLflow's pages on the store of this machine's runs, on 127.0.0.1 only; Ctrl-C ends it"""
 
@@ -85,7 +99,7 @@ def main_help() -> str:
 
 def command_help(command: str) -> str:
     """What `recap-exp COMMAND --help` prints."""
-    text = {"train": TRAIN, "score": SCORE, "data": DATA, "ui": UI, "send": SEND}[command]
+    text = {"train": TRAIN, "score": SCORE, "data": DATA, "ui": UI, "send": SEND, "compare": COMPARE}[command]
     return text.replace("{groups}", "\n".join(_choices(g) for g in GROUPS.get(command, ())))
 
 

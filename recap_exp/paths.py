@@ -32,6 +32,11 @@ def runs_dir() -> Path:
     return outputs_dir() / "runs"
 
 
+def comparisons_dir() -> Path:
+    """One folder a comparison, named after what it compares."""
+    return outputs_dir() / "comparisons"
+
+
 def made_data_dir() -> Path:
     """Data sets that the program made itself, one folder each."""
     return outputs_dir() / "data"

@@ -64,15 +64,18 @@ def new_run(command: str, name: str, job: SweepJob | None = None) -> RunFolder:
     return folder
 
 
-def find_run(text: str, command: str = "train", finished: bool = True) -> RunFolder:
-    """The run that `text` means: our id, MLflow's id, the unambiguous beginning of either, or `latest`: the newest (un)finished one."""
+def find_run(text: str, command: str | None = "train", finished: bool | None = True) -> RunFolder:
+    """The run that `text` means: our id, MLflow's id, the unambiguous beginning of either, or `latest`: the newest (un)finished one.
+
+    command: only runs of it; None: of any. finished: what `latest` must be; None: either.
+    """
     folders = [RunFolder(p.parent) for p in sorted(runs_dir().glob("*/run.json"))]
-    folders = [f for f in folders if f.card.get("command") == command]
+    folders = [f for f in folders if command is None or f.card.get("command") == command]
     if text == "latest":
-        done = [f for f in folders if (f.card.get("status") == "FINISHED") == finished]
+        done = [f for f in folders if finished is None or (f.card.get("status") == "FINISHED") == finished]
         if not done:
-            kind = "finished" if finished else "unfinished"
-            raise CheckpointError(f"no {kind} run in {runs_dir()}: {'run `recap-exp train` first, or ' if finished else ''}name a run")
+            kind = {True: "finished run", False: "unfinished run", None: command or "run"}[finished]
+            raise CheckpointError(f"no {kind} in {runs_dir()}: {'run `recap-exp train` first, or ' if finished else ''}name a run")
         return done[-1]
     matches = [f for f in folders if f.id.startswith(text) or str(f.card.get("mlflow_run_id") or "").startswith(text)]
     exact = [f for f in matches if text in (f.id, f.card.get("mlflow_run_id"))]

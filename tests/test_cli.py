@@ -19,7 +19,8 @@ def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["train", "--help"], ["score", "--help"], ["data", "--help"], ["ui", "--help"], ["send", "--help"]]
+    "arguments",
+    [["--help"], ["train", "--help"], ["score", "--help"], ["data", "--help"], ["ui", "--help"], ["send", "--help"], ["compare", "--help"]],
 )
 def test_help_teaches_and_loads_nothing_heavy(arguments, capsys):
     with pytest.raises(SystemExit) as ended:
