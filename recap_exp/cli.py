@@ -53,33 +53,22 @@ def _fail(message: str, code: int) -> None:
 
 
 def _hydra(command: str, arguments: list[str]) -> int:
-    """Lets Hydra compose conf/COMMAND.yaml with the overrides and runs it, typed and checked.
-
-    Under `-m` a job that fails says so when it happens, and the others go on; the exit code is 1 in the end.
-    """
+    """Lets Hydra compose conf/COMMAND.yaml with the overrides, once or, under `-m`, for every job of a sweep, and run it."""
     import hydra
 
-    from recap_exp.commands import run
-    from recap_exp.composition import from_hydra
     from recap_exp.config_errors import explain_composition
+    from recap_exp.job import run_composed
 
     os.environ.setdefault("RECAP_OUTPUTS", str(outputs_dir()))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us, to be said in one line
     failures: list[Exception] = []
 
     @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=command)
-    def task(composed: Any) -> Any:
-        from hydra.core.hydra_config import HydraConfig
-        from hydra.types import RunMode
-
+    def task(composed: Any) -> None:
         try:
-            found = run(from_hydra(command, composed, HydraConfig.get().overrides.task))
-            return found.objective if command == "train" else None
+            run_composed(command, composed)
         except Exception as error:  # Hydra would print it in its own words
             failures.append(error if os.environ.get("RECAP_DEBUG") == "1" else error.with_traceback(None))  # frees what the job held
-            if HydraConfig.get().mode == RunMode.MULTIRUN:
-                print(f"recap-exp: {' '.join(HydraConfig.get().overrides.task)}: {error}", file=sys.stderr, flush=True)
-            return float("nan")
 
     sys.argv = [f"recap-exp {command}", *arguments]
     try:
@@ -88,10 +77,8 @@ def _hydra(command: str, arguments: list[str]) -> int:
         if type(error).__module__.split(".")[0] in ("hydra", "omegaconf"):
             raise explain_composition(error, command, [a for a in arguments if not a.startswith("-")]) from error
         raise
-    if len(failures) == 1:
-        raise failures[0]
     if failures:
-        raise RecapError(f"{len(failures)} jobs failed: {'; '.join(dict.fromkeys(map(str, failures)))}")
+        raise failures[0]
     return 0
 
 

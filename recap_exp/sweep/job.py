@@ -6,7 +6,7 @@ import json
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -35,11 +35,10 @@ class SweepCard:
     """Keys and groups that vary."""
     objectives: dict[str, Literal["maximize", "minimize"]]
     """What is best, by metric."""
+    experiment: str
+    """The MLflow experiment of the sweep and all of its jobs."""
     at_once: int
-    """Jobs that share this machine's CPUs."""
-    devices: int = 0
-    """GPUs to share out, one a job; 0: every job chooses for itself."""
-    tags: dict[str, str] = field(default_factory=dict)
+    """Jobs that share a machine's CPUs."""
 
     def write(self, sweep: Path) -> None:
         """Puts the card into the sweep's folder."""
@@ -87,12 +86,12 @@ class SweepJob:
         """Changes the card."""
         Jobs(self.folder).change(self.number, **values)
 
-    def begins(self, run: str) -> None:
-        """This process works on the job now, as this run."""
+    def begins(self) -> None:
+        """This process works on the job from now on."""
         place = {"host": socket.gethostname(), "pid": os.getpid()}
         if "SLURM_JOB_ID" in os.environ:
             place["slurm"] = os.environ["SLURM_JOB_ID"]
-        self.note(status="RUNNING", run=run, place=place, error=None)
+        self.note(status="RUNNING", place=place, error=None)
 
     def varied(self, overrides: Sequence[str]) -> dict[str, str]:
         """What makes this job differ from the others, as it was asked for: {key or group: value}."""

@@ -107,7 +107,9 @@ def _varied(override: Override) -> Varied:
         integer = isinstance(sweep.start, int) and isinstance(sweep.end, int)
         log = "log" in sweep.tags
         if not sweep.start < sweep.end or (log and sweep.start <= 0):
-            raise ConfigError(f"{key}=interval({sweep.start},{sweep.end}): must rise{', from above 0 where it is logarithmic' if log else ''}")
+            raise ConfigError(
+                f"{key}=interval({sweep.start},{sweep.end}): must rise{', from above 0 where it is logarithmic' if log else ''}"
+            )
         return Varied(key, low=sweep.start, high=sweep.end, log=log, integer=integer)
     values = tuple(override.sweep_string_iterator())
     if isinstance(sweep, RangeSweep) and values:

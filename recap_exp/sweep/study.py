@@ -77,7 +77,6 @@ class Study:
             elif card.status == "FAILED":
                 self._study.tell(card.trial, state=TrialState.FAIL)
 
-
     def _drop_orphans(self) -> None:
         """Trials that were drawn by a sweep that died before it had made jobs of them."""
         from optuna.trial import TrialState
@@ -139,7 +138,9 @@ def distribution(varied: Varied) -> BaseDistribution:
     if varied.integer:
         step = int(varied.step or 1)
         return IntDistribution(int(min(varied.low, varied.high)), int(max(varied.low, varied.high)), log=varied.log, step=abs(step))
-    return FloatDistribution(min(varied.low, varied.high), max(varied.low, varied.high), log=varied.log, step=varied.step and abs(varied.step))
+    return FloatDistribution(
+        min(varied.low, varied.high), max(varied.low, varied.high), log=varied.log, step=varied.step and abs(varied.step)
+    )
 
 
 def _sampler(cfg: SearchConfig, before: int) -> optuna.samplers.BaseSampler:

@@ -1,0 +1,139 @@
+"""A sweep, top to bottom: jobs drawn, launched, watched, and gathered in a parent run of MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from hydra.plugins.launcher import Launcher
+from omegaconf import DictConfig, OmegaConf
+
+from recap_exp.composition import compose, typed
+from recap_exp.config import CommandConfig, ExperimentConfig
+from recap_exp.errors import ConfigError, RecapError
+from recap_exp.evaluation.config import higher_is_better
+from recap_exp.runs import RunFolder, find_run, new_run
+from recap_exp.sweep.config import SearchConfig, SweepConfig
+from recap_exp.sweep.grid import Grid
+from recap_exp.sweep.job import STUDY, SweepCard
+from recap_exp.sweep.jobs import JobCard, Jobs
+from recap_exp.sweep.parallel import Parallel, parallel
+from recap_exp.sweep.space import Space, read_space
+from recap_exp.sweep.stop import stop_jobs
+from recap_exp.sweep.study import Study
+from recap_exp.sweep.watch import Watch
+from recap_exp.sweep_record import SweepRecord, sweep_recording
+
+Objectives = dict[str, Literal["maximize", "minimize"]]
+
+
+@dataclass(frozen=True)
+class Composed:
+    """Stands for the typed root configuration where only its sweep is known to be right."""
+
+    sweep: SweepConfig
+
+
+def run_sweep(command: str, arguments: Sequence[str], composed: DictConfig, launcher: Launcher) -> None:
+    """Every job of `recap-exp COMMAND -m ARGUMENTS...`, by Hydra's launcher.
+
+    A job that fails is shown and the others go on. Raises RecapError in the end where some failed, KeyboardInterrupt after Ctrl-C.
+    """
+    cfg: SweepConfig = typed(Composed, {"sweep": OmegaConf.to_container(composed.sweep, resolve=True)}).sweep
+    folder = find_run(cfg.resume, "sweep", finished=None) if cfg.resume else None
+    overrides = [a for a in arguments if not a.lstrip("+").startswith("sweep.resume=")]
+    if folder and not [a for a in overrides if not a.startswith("sweep.")]:
+        stored = SweepCard.read(folder.path)
+        if stored.command != command:
+            raise ConfigError(f"sweep.resume={cfg.resume} is a sweep of `recap-exp {stored.command}`: recap-exp {stored.command} -m ...")
+        overrides = [*stored.arguments, *overrides]
+        cfg = typed(Composed, {"sweep": _stored_sweep(command, overrides)}).sweep
+    overrides = _with_run(command, overrides)
+    space = read_space(cfg.space, overrides)
+    first = check(command, space)
+    machine = parallel(composed.hydra.launcher)
+    objectives = objectives_of(cfg, first)
+    name = first.name if isinstance(first, ExperimentConfig) else find_run(first.run).card["name"]
+    folder = folder or new_run("sweep", name)
+    card = SweepCard(
+        command=command,
+        arguments=overrides,
+        varied=space.keys,
+        objectives=objectives,
+        experiment=first.tracking.experiment or name,
+        at_once=machine.sharing,
+    )
+    jobs = Jobs(folder.path)
+    with sweep_recording(first, folder, card, jobs) as record:
+        source = Study(cfg, space, objectives, jobs, folder.path / STUDY) if isinstance(cfg, SearchConfig) else Grid(space, jobs)
+        broken = [jobs.change(c.number, status="WAITING") for c in jobs.all() if c.status not in ("FINISHED", "PRUNED")]
+        total = len(jobs.all()) + source.left
+        watch = Watch(jobs, total, lambda job: " ".join(_values(job, space)) or "the only one", record.best_words)
+        most = cfg.at_once if isinstance(cfg, SearchConfig) and cfg.at_once else machine.at_once
+        everything = not isinstance(cfg, SearchConfig) and not machine.here
+        try:
+            while cards := broken or source.draw(None if everything else most):
+                broken = []
+                launch(cards, folder, launcher, machine, watch)
+                source.tell(jobs.all())
+                record.progress()
+        except KeyboardInterrupt:
+            stop_jobs(jobs)
+            watch.look()
+            raise
+    failed = [c for c in jobs.all() if c.status in ("FAILED", "KILLED")]
+    if failed:
+        again = f"recap-exp {command} -m sweep.resume={folder.id}"
+        raise RecapError(f"{len(failed)} of {total} jobs failed ({'; '.join(dict.fromkeys(str(c.error) for c in failed))}); again: {again}")
+
+
+def launch(cards: Sequence[JobCard], folder: RunFolder, launcher: Launcher, machine: Parallel, watch: Watch) -> None:
+    """Runs the jobs and waits for them: here one after the other, or elsewhere all that were drawn."""
+    batches = [[card] for card in cards] if machine.here else [list(cards)]
+    for batch in batches:
+        job_overrides = [[*card.overrides, f"sweep.job={folder.id}/{card.number}"] for card in batch]
+        if machine.here:
+            watch.begins(batch[0])
+            launcher.launch(job_overrides, initial_job_idx=batch[0].number)
+            watch.look()
+            continue
+        with watch.going_on():
+            launcher.launch(job_overrides, initial_job_idx=batch[0].number)
+
+
+def check(command: str, space: Space) -> CommandConfig:
+    """Composes jobs that have every value once, so that a wrong one is said before anything runs; returns the first's configuration."""
+    return [compose(command, list(job)) for job in space.corners()][0]
+
+
+def objectives_of(cfg: SweepConfig, first: CommandConfig) -> Objectives:
+    """What is best: what the sweep names, else the command's `metric` in the direction that it has by its name."""
+    named: Objectives = {**dict.fromkeys(cfg.maximize, "maximize"), **dict.fromkeys(cfg.minimize, "minimize")}  # type: ignore[dict-item]
+    metric = getattr(first, "metric", None)
+    if named or metric is None:
+        return named
+    better = higher_is_better(metric)
+    if better is None:
+        raise ConfigError(f"metric={metric}: more of it is not better or worse by its name; say sweep.maximize=[{metric}] or minimize")
+    return {metric: "maximize" if better else "minimize"}
+
+
+def _stored_sweep(command: str, overrides: list[str]) -> Any:
+    """The sweep's own settings as they were, with what the resuming command changes of them."""
+    from recap_exp.composition import compose_untyped
+
+    own = [o for o in overrides if o.lstrip("+").split("=", 1)[0].split(".")[0] == "sweep"]
+    return OmegaConf.to_container(compose_untyped(command, own).sweep, resolve=True)
+
+
+def _with_run(command: str, overrides: list[str]) -> list[str]:
+    """The run that is scored by its id: `latest` must mean the same run to the last job, and after a resume."""
+    if command != "score" or any(o.startswith("run=") and o != "run=latest" for o in overrides):
+        return overrides
+    return [f"run={find_run('latest').id}", *(o for o in overrides if o != "run=latest")]
+
+
+def _values(job: JobCard, space: Space) -> list[str]:
+    given = dict(o.lstrip("+").split("=", 1) for o in job.overrides if "=" in o)
+    return [f"{key}={given[key]}" for key in space.keys]
