@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from recap_exp.data.config import Format
-from recap_exp.data.fingerprint import cached_hash, json_sha256
+from recap_exp.data.fingerprint import cached_hash, hash_file, json_sha256
 from recap_exp.data.schema import Columns, Schema
 from recap_exp.errors import DataError, nearest
 
@@ -75,16 +75,19 @@ class Dataset:
     def digest(self, split: str | None = None) -> str:
         """SHA-256 over the contents of a split's files in order, and its filter; over all splits by name where None.
 
-        Where files lie and what they are called does not enter.
+        Where files lie and what they are called does not enter. The contents are those that the files have, whatever the manifest says.
         """
         if split is None:
             return json_sha256({name: self.digest(name) for name in self.splits})
-        chosen = self.split(split)
-        if self.manifest:
-            hashes = [f["sha256"] for f in self.manifest["splits"][split]["files"]]
-        else:
-            hashes = [cached_hash(file) for file in chosen.files]
-        return json_sha256([hashes, chosen.where])
+        return split_digest(list(self.hashes(split).values()), self.split(split).where)
+
+    def hashes(self, split: str, fresh: bool = False) -> dict[str, str]:
+        """SHA-256 of each file of a split, in order, by its path in the data set's folder, or its own where there is no such folder.
+
+        fresh: every byte is read, also of a file that the file system says is unchanged since it was read last.
+        """
+        read = hash_file if fresh else cached_hash
+        return {str(f.relative_to(self.folder)) if self.folder else str(f): read(f) for f in self.split(split).files}
 
     def label_rates(self, split: str) -> dict[str, float]:
         """Share of positives (> 0) among the rows where the label is known, by label column; {} without a manifest."""
@@ -108,3 +111,8 @@ class Dataset:
 
             for file in chosen.files if files is None else files:
                 yield from parquet.read(file, schema, chosen.where)
+
+
+def split_digest(hashes: Sequence[str], where: Mapping[str, str | int]) -> str:
+    """What makes two splits the same: their files' contents in order, and the filter of their rows."""
+    return json_sha256([list(hashes), dict(where)])

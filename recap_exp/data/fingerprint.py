@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 from recap_exp import paths
 from recap_exp.whole import whole
+
+SETTLED_NS = 2_000_000_000
+"""Age of a change after which another one can't have the same time, on any usual file system."""
 
 
 def sha256(text: str) -> str:
@@ -28,13 +32,19 @@ def hash_file(path: Path) -> str:
 
 
 def cached_hash(path: Path) -> str:
-    """As `hash_file`, remembered under outputs/cache for as long as path, size and time of change stay the same."""
-    stat = path.stat()
-    cache = paths.outputs_dir() / "cache" / "sha256" / sha256(f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}")
+    """As `hash_file`, remembered under outputs/cache for as long as the file system says that nothing was written to the file.
+
+    That is the time of the inode's last change, which, unlike the time of the content's last change, nobody can set back. A file that was
+    changed just now is not remembered: it could change again at what is the same time to the file system's clock.
+    """
+    stat, now = path.stat(), time.time_ns()
+    key = f"{path.resolve()}|{stat.st_dev}|{stat.st_ino}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ctime_ns}"
+    cache = paths.outputs_dir() / "cache" / "sha256" / sha256(key)
     if cache.is_file() and len(known := cache.read_text()) == 64:
         return known
     digest = hash_file(path)
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    with whole(cache) as draft:
-        draft.write_text(digest)
+    if now - stat.st_ctime_ns > SETTLED_NS:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        with whole(cache) as draft:
+            draft.write_text(digest)
     return digest

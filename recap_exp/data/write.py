@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from recap_exp.data.config import Format, Layout
-from recap_exp.data.dataset import MANIFEST, VERSION, Dataset, Split
-from recap_exp.data.fingerprint import hash_file
+from recap_exp.data.dataset import MANIFEST, VERSION, Dataset, split_digest
+from recap_exp.data.fingerprint import hash_file, json_sha256
 from recap_exp.data.progress import RowProgress
 from recap_exp.data.schema import Block, Columns, Rows, Schema
 from recap_exp.data.sinks import SUFFIX, open_sink
@@ -100,7 +100,8 @@ def write_dataset(
             with RowProgress(f"{name}/{split}", (expected or {}).get(split), progress) as bar:
                 names = [f"{split}/part-{i:05d}{SUFFIX[format]}" for i in range(files)]
                 manifest["splits"][split] = _write_split(draft, names, stored, rows(), bar)
-        manifest["digest"] = Dataset(name, format, stored, {split: Split(()) for split in splits}, draft, manifest).digest()
+        found = {split: split_digest([f["sha256"] for f in part["files"]], {}) for split, part in manifest["splits"].items()}
+        manifest["digest"] = json_sha256(found)
         (draft / MANIFEST).write_text(json.dumps(manifest, indent=1, default=str) + "\n")
         try:
             os.rename(draft, folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import time
 
 import numpy as np
@@ -12,11 +13,13 @@ import pytest
 from small_data import SCHEMA, rows
 
 from recap_exp.data.config import BlockConfig, DataConfig, DatasetSource, FilesSource, SplitFiles
-from recap_exp.data.made.config import RandomSource
+from recap_exp.data.fingerprint import cached_hash, hash_file
+from recap_exp.data.made.config import PlantedSource, RandomSource
 from recap_exp.data.prepare import prepare
 from recap_exp.data.schema import Columns
 from recap_exp.data.write import write_dataset
 from recap_exp.errors import ConfigError, DataError
+from recap_exp.paths import outputs_dir
 
 
 @pytest.fixture
@@ -85,6 +88,39 @@ def test_digests_follow_contents_and_filters(table):
     time.sleep(0.01)
     pq.write_table(pq.read_table(table / "all.parquet").slice(1), table / "all.parquet")
     assert dataset.digest("val") != first
+
+
+def test_one_changed_byte_is_noticed_though_size_and_time_say_nothing():
+    made = DataConfig(name="planted", source=PlantedSource(rows={"train": 50, "val": 20}, rates={"y": 0.5}))
+    dataset = prepare(made, ["y"])
+    (file,) = dataset.splits["train"].files
+    content, stat = bytearray(file.read_bytes()), file.stat()
+    before, unchanged, hashes = dataset.digest("train"), dataset.digest("val"), dataset.hashes("train")
+    assert list(hashes.values()) == [f["sha256"] for f in dataset.manifest["splits"]["train"]["files"]]
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    again = prepare(made, ["y"])
+    assert again.digest("train") != before and again.digest("val") == unchanged
+    assert again.hashes("train", fresh=True) == again.hashes("train") != hashes
+
+
+def test_contents_that_settled_are_read_once(table, monkeypatch):
+    file = table / "all.parquet"
+    read = []
+    monkeypatch.setattr("recap_exp.data.fingerprint.hash_file", lambda path: read.append(path) or hash_file(path))
+    monkeypatch.setattr("recap_exp.data.fingerprint.SETTLED_NS", 0)
+    assert cached_hash(file) == cached_hash(file) == hash_file(file)
+    assert read == [file]
+    file.touch()
+    assert cached_hash(file) == hash_file(file)
+    assert read == [file, file]
+
+
+def test_contents_that_changed_just_now_are_read_again(table, monkeypatch):
+    monkeypatch.setattr("recap_exp.data.fingerprint.SETTLED_NS", 3600 * 10**9)
+    cached_hash(table / "all.parquet")
+    assert not list(outputs_dir().glob("cache/**/*"))
 
 
 @pytest.mark.parametrize(
