@@ -19,15 +19,20 @@ from recap_exp.data.schema import Schema
 from recap_exp.errors import ConfigError, nearest
 from recap_exp.evaluation.evaluate import Evaluation, evaluate
 from recap_exp.metrics.metric import OneClassWarning
+from recap_exp.model.base import Model
+from recap_exp.model.baseline import Baseline
+from recap_exp.model.blocks import used_blocks
+from recap_exp.model.build import build
 from recap_exp.model.calibration import rates_ratio
 from recap_exp.model.predict import predict
 from recap_exp.model.predictions import Predictions
-from recap_exp.model.ranker import Ranker, build_ranker, used_blocks
+from recap_exp.model.ranker import Ranker
 from recap_exp.paths import runs_dir
 from recap_exp.record import RunRecord, recording
 from recap_exp.runs import RunFolder, find_run, new_run
 from recap_exp.scoring.report import ScoreReport, report
 from recap_exp.sweep.job import SweepJob
+from recap_exp.training.baseline import fit_baseline
 from recap_exp.training.checkpoint import Checkpoints, resume, warm_start
 from recap_exp.training.loop import FitResult, fit
 from recap_exp.training.optimizer import build_optimizer
@@ -110,15 +115,30 @@ def check_columns(cfg: ExperimentConfig, schema: Schema) -> None:
             raise ConfigError(f"{lacks}: allowed are {', '.join(known)}{nearest(name, known)}")
 
 
-def build_model(cfg: ExperimentConfig, schema: Schema | None = None) -> Ranker:
-    """A freshly initialised ranker of `cfg`; without `schema`, of the data that `cfg` names, which is made where it has to be."""
+def build_model(cfg: ExperimentConfig, schema: Schema | None = None) -> Model:
+    """A model of `cfg` that has learned nothing; without `schema`, of the data that `cfg` names, which is made where it has to be."""
     schema = schema or prepare(cfg.data, [task.label for task in cfg.tasks.values()]).schema
-    return build_ranker(cfg.model, schema, list(cfg.tasks))
+    return build(cfg.model, schema, list(cfg.tasks))
 
 
-def train(cfg: ExperimentConfig, dataset: Dataset, ranker: Ranker, record: RunRecord, job: SweepJob | None = None) -> FitResult:
-    """Fits the ranker on split `train`; it ends with the weights of the best checkpoint, where a metric is watched."""
+def train(cfg: ExperimentConfig, dataset: Dataset, ranker: Model, record: RunRecord, job: SweepJob | None = None) -> FitResult:
+    """Fits the model on split `train`; a ranker ends with the weights of the best checkpoint, where a metric is watched."""
     checkpoints = Checkpoints(record.folder.checkpoints, cfg.trainer.keep_checkpoints, extra=partial(record.identity, cfg))
+    pos_weights = {name: task.pos_weight for name, task in cfg.tasks.items()}
+    shown = job is None or job.alone
+    if isinstance(ranker, Baseline):
+        rows = partial(eval_batches, dataset, "train", read_for(cfg, dataset, training=True), cfg.evaluation.batch_size)
+        return fit_baseline(
+            ranker,
+            rows,
+            cfg.trainer,
+            pos_weights=pos_weights,
+            seed=cfg.seed,
+            tracker=record.tracker,
+            checkpoints=checkpoints,
+            progress=shown,
+        )
+    assert isinstance(ranker, Ranker)
     optimizer = build_optimizer(cfg.optimizer, ranker.parameter_groups())
     start = None
     if newest := checkpoints.newest():
@@ -133,12 +153,13 @@ def train(cfg: ExperimentConfig, dataset: Dataset, ranker: Ranker, record: RunRe
             optimizer,
             cfg.trainer,
             tasks=ranker.tasks,
-            pos_weights={name: task.pos_weight for name, task in cfg.tasks.items()},
+            pos_weights=pos_weights,
             tracker=record.tracker,
             checkpoints=checkpoints,
             start=start,
             evaluate=lambda step: _metrics(evaluate_partitions(cfg, dataset, ranker, watched(cfg))[0]),
             evaluated=job.evaluated if job else None,
+            progress=shown,
         )
 
 
@@ -167,7 +188,7 @@ def weights_of(source: str) -> Path:
 
 
 def evaluate_partitions(
-    cfg: ExperimentConfig, dataset: Dataset, ranker: Ranker, names: list[str] | None = None
+    cfg: ExperimentConfig, dataset: Dataset, ranker: Model, names: list[str] | None = None
 ) -> tuple[list[Evaluation], dict[str, Predictions]]:
     """Metrics of the named partitions (None: all), and then also the predictions of those that are scored."""
     evaluations, scored = [], {}

@@ -10,7 +10,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
 from recap_exp.composition import compose, typed
-from recap_exp.config import CommandConfig, ExperimentConfig
+from recap_exp.config import ExperimentConfig, ScoreConfig
 from recap_exp.errors import ConfigError, RecapError
 from recap_exp.evaluation.config import higher_is_better
 from recap_exp.runs import RunFolder, find_run, new_run
@@ -23,7 +23,7 @@ from recap_exp.sweep.space import Space, read_space
 from recap_exp.sweep.stop import stop_jobs
 from recap_exp.sweep.study import Study
 from recap_exp.sweep.watch import Watch
-from recap_exp.sweep_record import SweepRecord, sweep_recording
+from recap_exp.sweep_record import sweep_recording
 
 Objectives = dict[str, Literal["maximize", "minimize"]]
 
@@ -63,6 +63,7 @@ def run_sweep(command: str, arguments: Sequence[str], composed: DictConfig, laun
         objectives=objectives,
         experiment=first.tracking.experiment or name,
         at_once=machine.sharing,
+        alone=machine.here,
     )
     jobs = Jobs(folder.path)
     with sweep_recording(first, folder, card, jobs) as record:
@@ -82,10 +83,9 @@ def run_sweep(command: str, arguments: Sequence[str], composed: DictConfig, laun
             stop_jobs(jobs)
             watch.look()
             raise
-    failed = [c for c in jobs.all() if c.status in ("FAILED", "KILLED")]
-    if failed:
+    if failed := [str(c.number + 1) for c in jobs.all() if c.status in ("FAILED", "KILLED")]:
         again = f"recap-exp {command} -m sweep.resume={folder.id}"
-        raise RecapError(f"{len(failed)} of {total} jobs failed ({'; '.join(dict.fromkeys(str(c.error) for c in failed))}); again: {again}")
+        raise RecapError(f"{len(failed)} of {total} jobs failed ({', '.join(failed[:10])}{', ...' * (len(failed) > 10)}); again: {again}")
 
 
 def launch(cards: Sequence[JobCard], folder: RunFolder, launcher: Launcher, machine: Parallel, watch: Watch) -> None:
@@ -102,21 +102,22 @@ def launch(cards: Sequence[JobCard], folder: RunFolder, launcher: Launcher, mach
             launcher.launch(job_overrides, initial_job_idx=batch[0].number)
 
 
-def check(command: str, space: Space) -> CommandConfig:
+def check(command: str, space: Space) -> ExperimentConfig | ScoreConfig:
     """Composes jobs that have every value once, so that a wrong one is said before anything runs; returns the first's configuration."""
-    return [compose(command, list(job)) for job in space.corners()][0]
+    first, *_ = [compose(command, list(job)) for job in space.corners()]
+    assert isinstance(first, ExperimentConfig | ScoreConfig)
+    return first
 
 
-def objectives_of(cfg: SweepConfig, first: CommandConfig) -> Objectives:
+def objectives_of(cfg: SweepConfig, first: ExperimentConfig | ScoreConfig) -> Objectives:
     """What is best: what the sweep names, else the command's `metric` in the direction that it has by its name."""
     named: Objectives = {**dict.fromkeys(cfg.maximize, "maximize"), **dict.fromkeys(cfg.minimize, "minimize")}  # type: ignore[dict-item]
-    metric = getattr(first, "metric", None)
-    if named or metric is None:
+    if named or first.metric is None:
         return named
-    better = higher_is_better(metric)
+    better = higher_is_better(first.metric)
     if better is None:
-        raise ConfigError(f"metric={metric}: more of it is not better or worse by its name; say sweep.maximize=[{metric}] or minimize")
-    return {metric: "maximize" if better else "minimize"}
+        raise ConfigError(f"metric={first.metric}: more of it is not better or worse by its name; say sweep.maximize=[{first.metric}] or minimize")
+    return {first.metric: "maximize" if better else "minimize"}
 
 
 def _stored_sweep(command: str, overrides: list[str]) -> Any:

@@ -39,6 +39,8 @@ class SweepCard:
     """The MLflow experiment of the sweep and all of its jobs."""
     at_once: int
     """Jobs that share a machine's CPUs."""
+    alone: bool
+    """Jobs run one after the other, in the sweep's own process."""
 
     def write(self, sweep: Path) -> None:
         """Puts the card into the sweep's folder."""
@@ -81,6 +83,11 @@ class SweepJob:
     def card(self) -> JobCard:
         """What is known of the job."""
         return Jobs(self.folder).read(self.number)
+
+    @property
+    def alone(self) -> bool:
+        """No other job runs meanwhile: the terminal is this one's."""
+        return self.whole.alone
 
     def note(self, **values: object) -> None:
         """Changes the card."""

@@ -62,8 +62,10 @@ class Jobs:
     def add(self, jobs: Sequence[tuple[str, ...]], trials: Sequence[int] | None = None) -> list[JobCard]:
         """New jobs, numbered behind the ones there are."""
         first = max((card.number for card in self.all()), default=-1) + 1
-        numbered = enumerate(zip(jobs, trials or [None] * len(jobs), strict=True), first)
-        return [self.write(JobCard(number=n, overrides=overrides, trial=trial)) for n, (overrides, trial) in numbered]
+        return [
+            self.write(JobCard(number=first + i, overrides=overrides, trial=trials[i] if trials else None))
+            for i, overrides in enumerate(jobs)
+        ]
 
     def read(self, number: int) -> JobCard:
         """One card."""

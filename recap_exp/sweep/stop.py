@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+from pathlib import Path
 
 from recap_exp.sweep.jobs import JobCard, Jobs
 
@@ -46,7 +47,7 @@ def is_alive(card: JobCard) -> bool:
     if card.place.get("host") != socket.gethostname() or pid in (None, os.getpid()):
         return False
     try:
-        state = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0]
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
     except OSError:
         return False
     return state != "Z"

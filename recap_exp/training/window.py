@@ -76,5 +76,7 @@ class Pace:
         self._began += time.perf_counter() - began
 
 
-def _listed(values: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.6g}" for name, value in values.items())
+def _listed(values: dict[str, float], most: int = 3) -> str:
+    """Names and values; where they are many, the first and how many more."""
+    said = [f"{name} {value:.6g}" for name, value in values.items()]
+    return ", ".join(said) if len(said) <= most else f"{', '.join(said[:most])} and {len(said) - most} more"
