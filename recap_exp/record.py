@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +15,12 @@ from recap_exp.composition import plain, to_yaml
 from recap_exp.config import ExperimentConfig, ScoreConfig
 from recap_exp.data.dataset import Dataset
 from recap_exp.data.schema import Schema
+from recap_exp.errors import RecapError, first_line
 from recap_exp.evaluation.evaluate import Evaluation
 from recap_exp.evaluation.figures import figures
 from recap_exp.evaluation.report import metrics_table
 from recap_exp.help import GROUPS
-from recap_exp.model.ranker import Ranker
+from recap_exp.model.base import Model
 from recap_exp.pyfunc import save_pyfunc
 from recap_exp.runs import RunFolder
 from recap_exp.scoring.report import ScoreReport
@@ -28,6 +30,7 @@ from recap_exp.terminal import console
 from recap_exp.tracking.destination import resolve_uri, ui_command
 from recap_exp.tracking.environment import own_version, record_environment
 from recap_exp.tracking.open import open_tracker
+from recap_exp.tracking.sender import one_line
 from recap_exp.tracking.tracker import RunInfo, Status, Tracker
 from recap_exp.training.loop import FitResult
 
@@ -91,12 +94,14 @@ class RunRecord:
         """What a checkpoint says of the run it belongs to."""
         return {"run": self.folder.id, "mlflow_run_id": self.tracker.mlflow_run_id(), "config": plain(cfg), "version": own_version()}
 
-    def built(self, ranker: Ranker) -> None:
+    def built(self, ranker: Model) -> None:
         """What is about to be trained."""
         count = sum(p.numel() for p in ranker.parameters())
-        self.metrics["model/parameters"] = float(count)
-        self.tracker.metrics({"model/parameters": float(count)})
-        self.console.print(f"ranker: {ranker.input_width} inputs, {count:,} parameters, {len(ranker.tasks)} tasks", highlight=False)
+        if count:  # trees have none before they have grown
+            self.metrics["model/parameters"] = float(count)
+            self.tracker.metrics({"model/parameters": float(count)})
+        sizes = [f"{ranker.input_width} inputs", *([f"{count:,} parameters"] if count else []), f"{len(ranker.tasks)} tasks"]
+        self.console.print(f"{ranker.title}: {', '.join(sizes)}", highlight=False)
 
     def fitted(self, fitted: FitResult) -> None:
         """How training ended."""
@@ -105,6 +110,8 @@ class RunRecord:
             found["train/best_step"] = float(fitted.best_step)
         self.metrics |= found
         self.tracker.metrics(found)
+        for note in fitted.notes:
+            self.console.print(note, highlight=False, markup=False, soft_wrap=True)
         if fitted.best_step is not None:
             self.console.print(f"best checkpoint: step {fitted.best_step} of {fitted.step}" + (", restored" if fitted.restored else ""))
 
@@ -115,7 +122,7 @@ class RunRecord:
         """
         for evaluation in evaluations:
             self.metrics |= evaluation.metrics
-            if fitted.restored or evaluation.partition not in logged:
+            if fitted.restored or not fitted.evaluated or evaluation.partition not in logged:
                 self.tracker.metrics(evaluation.metrics, fitted.step + fitted.restored)
             self.tracker.table(evaluation.table(), f"evaluation/{evaluation.partition}.json")
             if strata := evaluation.strata_table():
@@ -148,7 +155,7 @@ class RunRecord:
         if len(reports) > 1 and (together := study_figure(reports)):
             self.tracker.figure(together, "score/groups.png")
 
-    def model(self, ranker: Ranker, schema: Schema, cfg: ExperimentConfig, report: ScoreReport) -> None:
+    def model(self, ranker: Model, schema: Schema, cfg: ExperimentConfig, report: ScoreReport) -> None:
         """A model that mlflow.pyfunc loads: features in, probabilities and the score of `report`'s weights out."""
         place = self.folder.path / "model"
         if place.exists():  # a run that was taken up again
@@ -195,7 +202,10 @@ def recording(
 ) -> Iterator[RunRecord]:
     """A record of the run in `folder`, closed with the status that the block ends in: FINISHED, FAILED, KILLED by Ctrl-C, or PRUNED.
 
-    job: of a sweep, whose child the run is. It is told apart from the others by what varies; the sweep speaks for it in the terminal.
+    A failed run's error is its tag `recap.error`, the stack of it the artifact error.txt.
+
+    job: of a sweep, whose child the run is. It is told apart from the others by what varies; the sweep speaks for it in the terminal, and
+    waits at its own end until all are in the store (tracking.delivery.drain).
     """
     tracking = cfg.tracking
     folder.config.write_text(to_yaml(cfg))
@@ -203,7 +213,7 @@ def recording(
     info = RunInfo(
         id=folder.id,
         folder=folder.path,
-        experiment=tracking.experiment or recipe,
+        experiment=tracking.experiment or (job.whole.experiment if job else recipe),
         name=tracking.run_name or run_name(recipe, [f"{k}={v}" for k, v in varied.items()] if job else cfg.overrides),
         tags={**(tags or {}), **(sweep_tags(job, varied) if job else {}), **tracking.tags},
         notes=tracking.notes,
@@ -226,8 +236,12 @@ def recording(
     except Pruned:
         status = "PRUNED"
         raise
+    except Exception as error:
+        tracker.tags({"recap.error": first_line(error) if isinstance(error, RecapError) else one_line(error)})
+        tracker.text("".join(traceback.format_exception(error)), "error.txt")
+        raise
     finally:
         folder.note(status=status)
-        tracker.finish(status)
+        tracker.finish(status, wait=job is None)  # a sweep waits for all of its jobs
         if status == "FINISHED":
             record.close()

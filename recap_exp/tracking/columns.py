@@ -11,14 +11,20 @@ from collections.abc import Iterable
 from mlflow import MlflowClient
 
 from recap_exp.tracking.destination import VIEW
+from recap_exp.tracking.store import Store
 
 TAG = f"mlflow.sharedViewState.{VIEW}"
 MOST = 14
 """Columns that a screen takes."""
 
 
-def show_columns(client: MlflowClient, run_id: str) -> None:
+def show_columns(store: Store, run_id: str) -> None:
     """The view of the run's experiment shows this run's params and its metrics' means, beside those of earlier runs."""
+    with store.door:
+        _show(store.client, run_id)
+
+
+def _show(client: MlflowClient, run_id: str) -> None:
     run = client.get_run(run_id)
     experiment = client.get_experiment(run.info.experiment_id)
     shown = columns(run.data.params, run.data.metrics)

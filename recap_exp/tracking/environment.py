@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
 import json
 import os
 import platform
@@ -19,7 +20,9 @@ from recap_exp.paths import checkout
 from recap_exp.tracking.tracker import Tracker
 
 DIFF_LIMIT = 5_000_000
-"""Most bytes of a diff that are kept."""
+"""Most characters of a diff that are kept."""
+SOURCES = (b".py", b".yaml", b".yml", b".toml")
+"""What code and configurations are written in: of such files that are in no commit, the content is kept too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +34,11 @@ class GitState:
     """Empty where no branch is checked out."""
     remote: str
     diff: str
-    """Changes of tracked files since the commit."""
+    """What leads from the commit to the code that ran, for `git apply`: changes of tracked files, and untracked sources as new files."""
+    changes: str
+    """SHA-256 of the diff's bytes; empty where nothing is changed."""
     untracked: tuple[str, ...]
-    """Files that no commit has and .gitignore does not name; their content is not kept."""
+    """Files that no commit has and .gitignore does not name."""
 
     @property
     def dirty(self) -> bool:
@@ -46,14 +51,31 @@ def git_state(root: Path | None = None) -> GitState | None:
     root = root or checkout()
     if root is None or (commit := _git(root, "rev-parse", "HEAD")) is None:
         return None
-    untracked = (_git(root, "ls-files", "--others", "--exclude-standard") or "").splitlines()
+    untracked = (_git(root, "ls-files", "--others", "--exclude-standard", "-z") or b"").split(b"\0")[:-1]
+    diff = _git(root, "diff", "HEAD", "--no-ext-diff", "--no-color", "--binary", "--src-prefix=a/", "--dst-prefix=b/") or b""
+    diff += b"".join(_as_new_file(root, name) for name in sorted(untracked) if name.endswith(SOURCES))
     return GitState(
-        commit=commit.strip(),
-        branch=(_git(root, "symbolic-ref", "--short", "-q", "HEAD") or "").strip(),
-        remote=_without_password((_git(root, "remote", "get-url", "origin") or "").strip()),
-        diff=_git(root, "diff", "HEAD", "--no-ext-diff", "--binary") or "",
-        untracked=tuple(untracked),
+        commit=commit.decode().strip(),
+        branch=_word(root, "symbolic-ref", "--short", "-q", "HEAD"),
+        remote=_without_password(_word(root, "remote", "get-url", "origin")),
+        diff=diff.decode(errors="replace"),
+        changes=hashlib.sha256(diff).hexdigest() if diff else "",
+        untracked=tuple(name.decode(errors="replace") for name in untracked),
     )
+
+
+def _as_new_file(root: Path, name: bytes) -> bytes:
+    """What `git diff` says of a file that a commit adds; nothing of one that can't be read."""
+    try:
+        content = (root / os.fsdecode(name)).read_bytes()
+    except OSError:
+        return b""
+    head = b"diff --git a/%b b/%b\nnew file mode 100644\n" % (name, name)
+    if not content:
+        return head
+    lines = content.removesuffix(b"\n").split(b"\n")
+    end = b"" if content.endswith(b"\n") else b"\\ No newline at end of file\n"
+    return head + b"--- /dev/null\n+++ b/%b\n@@ -0,0 +1,%d @@\n" % (name, len(lines)) + b"".join(b"+%b\n" % line for line in lines) + end
 
 
 def versions() -> dict[str, Any]:
@@ -100,22 +122,25 @@ def record_environment(tracker: Tracker) -> None:
         tags |= {"mlflow.source.git.commit": git.commit, "recap.git.dirty": str(git.dirty).lower()}
         tags |= {f"mlflow.source.git.{k}": v for k, v in (("branch", git.branch), ("repoURL", git.remote)) if v}
         if git.dirty:
-            untracked = "".join(f"# not in the repository: {path}\n" for path in git.untracked)
+            untracked = "".join(f"# in no commit: {path}\n" for path in git.untracked)
             cut = f"\n# cut: the diff has {len(git.diff)} characters\n" if len(git.diff) > DIFF_LIMIT else ""
             tracker.text(untracked + git.diff[:DIFF_LIMIT] + cut, "environment/git.diff")
     tracker.tags(tags)
     tracker.text(json.dumps(found, indent=1) + "\n", "environment/versions.json")
 
 
-def _git(root: Path, *arguments: str) -> str | None:
+def _git(root: Path, *arguments: str) -> bytes | None:
     """Output of a git command; None where it fails or there is no git. The repository is `root`'s, whatever GIT_DIR says."""
     env = {k: v for k, v in os.environ.items() if k not in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")}
     env["GIT_OPTIONAL_LOCKS"] = "0"
     try:
-        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, timeout=20, env=env, check=True)
+        return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, timeout=20, env=env, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.decode(errors="replace")
+
+
+def _word(root: Path, *arguments: str) -> str:
+    return (_git(root, *arguments) or b"").decode(errors="replace").strip()
 
 
 def _without_password(remote: str) -> str:

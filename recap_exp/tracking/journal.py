@@ -105,6 +105,11 @@ def records(folder: Path) -> Iterator[Record]:
             yield record
 
 
+def first_start(folder: Path) -> Record | None:
+    """What the run in `folder` said of itself when it began; None where it hasn't."""
+    return next((record for record in records(folder) if record["k"] == "start"), None)
+
+
 def is_being_written(folder: Path) -> bool:
     """Whether the process that writes the run's journal lives."""
     try:

@@ -1,25 +1,20 @@
-"""The tracker: every call is a line in the run's journal; a sender process beside the training brings the lines to MLflow."""
+"""The tracker: every call is a line in the run's journal; a sender process beside the program brings the lines to MLflow."""
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
 import logging
 import math
-import os
-import subprocess
-import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recap_exp.tracking.delivery import deliver
 from recap_exp.tracking.destination import compare_url, run_url
 from recap_exp.tracking.journal import Journal, records
 from recap_exp.tracking.links import link
-from recap_exp.tracking.run_file import update_run
-from recap_exp.tracking.sender import ARTIFACTS, is_sent
+from recap_exp.tracking.sender import ARTIFACTS
 from recap_exp.tracking.tracker import RunInfo, Status
 from recap_exp.whole import whole
 
@@ -42,15 +37,10 @@ class Recorder:
         self._journal = Journal(run.folder)
         self._artifacts = run.folder / ARTIFACTS
         self._tables: list[dict[str, str]] = []
-        self._ids: dict[str, str] = {}
-        self._known = threading.Event()
-        self._warned = False
-        self._finished: bool | None = None
-        self._sender: subprocess.Popen[bytes] | None = None
+        self._ended = False
         told = {"run": run.id, "experiment": run.experiment, "name": run.name, "tags": run.tags, "notes": run.notes, "uri": uri}
         self._journal.append("start", **told, **({"parent": run.parent} if run.parent else {}))
-        if uri is not None:
-            self._start_sender()
+        self._delivery = deliver(run.folder, uri) if uri is not None else None
 
     def params(self, values: dict[str, Any]) -> None:
         self._journal.append("params", v={k: str(v) for k, v in values.items()})
@@ -96,9 +86,13 @@ class Recorder:
         self._journal.append("dataset", name=name, digest=digest, context=context, source=source, schema=schema, profile=profile)
 
     def mlflow_run_id(self, timeout: float | None = 0.0) -> str | None:
-        if self._sender is not None:
-            self._known.wait(timeout)
+        if self._delivery is not None:
+            self._delivery.known.wait(timeout)
         return self._ids.get("mlflow_run_id")
+
+    @property
+    def _ids(self) -> dict[str, str]:
+        return self._delivery.ids if self._delivery else {}
 
     @property
     def url(self) -> str | None:
@@ -108,12 +102,19 @@ class Recorder:
     def compare_url(self) -> str | None:
         return compare_url(self._ids["uri"], self._ids["experiment_id"]) if self._ids else None
 
-    def finish(self, status: Status = "FINISHED") -> bool:
-        if self._finished is None:
+    def finish(self, status: Status = "FINISHED", wait: bool = True) -> bool:
+        if not self._ended:
             self._journal.append("end", status=status)
-            self._finished = self._wait_for_sender()
             self._journal.close()
-        return self._finished
+            self._ended = True
+            if self._delivery:
+                self._delivery.end()
+        if self._delivery is None:
+            return True
+        done = self._delivery.wait(FINISH_S if wait else 0.0)
+        if wait and not done:
+            log.warning("not everything is in MLflow: `recap-exp send run=%s` sends the rest", self.run.id)
+        return done
 
     def _place(self, path: str) -> Path:
         target = (self._artifacts / path).resolve()
@@ -121,67 +122,6 @@ class Recorder:
             raise ValueError(f"an artifact's path lies inside the run's artifacts, not at '{path}'")
         target.parent.mkdir(parents=True, exist_ok=True)
         return target
-
-    def _start_sender(self) -> None:
-        env = {k: v for k, v in os.environ.items() if k not in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")}
-        env = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", **env, "MLFLOW_DISABLE_TELEMETRY": "true", "OMP_NUM_THREADS": "1"}
-        with open(self.run.folder / "sender.log", "ab") as errors:
-            self._sender = subprocess.Popen(
-                [sys.executable, "-m", "recap_exp.tracking.follow", str(self.run.folder)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env=env,
-                process_group=0,  # Ctrl-C is the training's
-            )
-        self._listener = threading.Thread(target=self._listen, args=(self._sender,), name="recap-exp-tracking", daemon=True)
-        self._listener.start()
-
-    def _listen(self, sender: subprocess.Popen[bytes]) -> None:
-        """What the sender tells; ends with it."""
-        assert sender.stdout is not None
-        for line in sender.stdout:
-            try:
-                told = json.loads(line)
-            except ValueError:
-                continue
-            if "mlflow_run_id" in told:
-                self._ids = told
-                update_run(self.run.folder, mlflow_run_id=told["mlflow_run_id"], tracking_uri=told["uri"], url=self.url)
-                self._known.set()
-            elif "refused" in told:
-                log.warning("MLflow did not take %s (it is in %s)", told["refused"], self._journal.path)
-            elif "failed" in told:
-                self._warn(told["failed"])
-        self._known.set()
-
-    def _warn(self, reason: str) -> None:
-        """Once a run: the store fails, the training doesn't."""
-        if not self._warned:
-            log.warning("MLflow can't be reached now (%s): records wait in %s, training goes on", reason, self._journal.path)
-        self._warned = True
-
-    def _wait_for_sender(self) -> bool:
-        if self._sender is None:
-            return True
-        assert self._sender.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._sender.stdin.write(b"\n")  # a byte, since data workers may hold the pipe open beside us
-            self._sender.stdin.close()
-        try:
-            self._sender.wait(FINISH_S)
-        except subprocess.TimeoutExpired:
-            self._sender.kill()
-        except KeyboardInterrupt:
-            self._sender.kill()
-            raise
-        finally:
-            self._sender.wait()
-            self._listener.join(5)
-        done = is_sent(self.run.folder)
-        if not done:
-            log.warning("not everything is in MLflow: `recap-exp send run=%s` sends the rest", self.run.id)
-        return done
 
 
 def _cell(value: Any) -> Any:

@@ -9,8 +9,7 @@ from pathlib import Path
 from recap_exp.errors import RecapError
 from recap_exp.paths import runs_dir
 from recap_exp.tracking.destination import run_url, ui_command
-from recap_exp.tracking.journal import RECORDS, is_being_written, read
-from recap_exp.tracking.run_file import update_run
+from recap_exp.tracking.journal import RECORDS, first_start, is_being_written
 
 
 def unsent_runs(run: str = "all") -> Iterator[Path]:
@@ -25,7 +24,7 @@ def unsent_runs(run: str = "all") -> Iterator[Path]:
                 f"run={run} means {len(folders) or 'no'} run{'s' * (len(folders) != 1)} in {runs_dir()}; give a run's id, or all"
             )
     for folder in folders:
-        start = next((record for record, _ in read(folder / RECORDS) if record["k"] == "start"), None)
+        start = first_start(folder)
         if start and start["uri"] and not is_sent(folder):
             yield folder
 
@@ -61,8 +60,8 @@ def _send_one(folder: Path) -> bool:
                 print(f"{folder.name}: MLflow did not take {line}")
         state = sender.state
         url = run_url(state["uri"], state["experiment_id"], state["mlflow_run_id"])
-        update_run(folder, mlflow_run_id=state["mlflow_run_id"], tracking_uri=state["uri"], url=url)
         going = ", still running" if is_being_written(folder) else ""
+        going += f", not under its parent, which is not in the store: `recap-exp send run={parent}`" if (parent := state["awaits"]) else ""
         opener = f" (after `{command}`)" if (command := ui_command(state["uri"])) else ""
         print(f"{folder.name}: sent {count} records{going}; {url}{opener}")
         return True

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recap_exp.errors import first_line
-from recap_exp.tracking.journal import RECORDS, Record, is_being_written, read, records
+from recap_exp.tracking.destination import run_url
+from recap_exp.tracking.journal import RECORDS, Record, first_start, is_being_written, read, records
+from recap_exp.tracking.run_file import update_run
 from recap_exp.whole import whole
 
 if TYPE_CHECKING:
@@ -41,7 +43,10 @@ def sent(folder: Path) -> dict[str, Any]:
 def is_sent(folder: Path) -> bool:
     """Whether every record has arrived, and the run is closed there and stands under its parent."""
     state = sent(folder)
-    return bool(state.get("closed")) and not state.get("awaits") and state["offset"] == (folder / RECORDS).stat().st_size
+    try:
+        return bool(state.get("closed")) and not state.get("awaits") and state["offset"] == (folder / RECORDS).stat().st_size
+    except FileNotFoundError:
+        return False
 
 
 @contextlib.contextmanager
@@ -61,11 +66,9 @@ class Sender:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.state: dict[str, Any] = {"offset": 0, "mlflow_run_id": None, **sent(folder)}
+        self.state: dict[str, Any] = {"offset": 0, "mlflow_run_id": None, "awaits": None, **sent(folder)}
         self.refused: list[str] = []
         """What MLflow would not take, a line each."""
-        self.told = False
-        self._store: Store | None = None
         self._run: Run | None = None
 
     def send(self) -> int:
@@ -95,27 +98,33 @@ class Sender:
         self.store.end(run.info.run_id, "KILLED", last["t"])
         self._note(self.state["offset"], closed=True)
 
+    def ids(self) -> dict[str, str]:
+        """Where the run is in the store; created there where it isn't yet."""
+        if self.state["mlflow_run_id"] is None:
+            self.open()
+        return {k: self.state[k] for k in ("mlflow_run_id", "experiment_id", "uri")}
+
     @cached_property
     def _start(self) -> Record:
-        return next(record for record in records(self.folder) if record["k"] == "start")
+        start = first_start(self.folder)
+        assert start, "a journal begins with a start"
+        return start
 
     @property
     def store(self) -> Store:
         """The store, created at first use."""
-        from recap_exp.tracking.store import Store
+        from recap_exp.tracking.store import open_store
 
-        if self._store is None:
-            self._store = Store(self._start["uri"])
-        return self._store
+        return open_store(self._start["uri"])
 
     def open(self) -> Run:
         """The run in the store, created where it is not there yet."""
         if self._run is None:
+            uri = self._start["uri"]
             self._run = self.store.run(self._start, self.state["mlflow_run_id"])
-            info = self._run.info
-            self._note(
-                self.state["offset"], mlflow_run_id=info.run_id, experiment_id=info.experiment_id, uri=self._start["uri"], closed=False
-            )
+            found = {"mlflow_run_id": self._run.info.run_id, "experiment_id": self._run.info.experiment_id}
+            self._note(self.state["offset"], **found, uri=uri, closed=False)
+            update_run(self.folder, mlflow_run_id=found["mlflow_run_id"], tracking_uri=uri, url=run_url(uri, *reversed(found.values())))
         return self._run
 
     def _add(self, record: Record, pending: dict[str, list[Any]]) -> bool:
@@ -164,7 +173,7 @@ class Sender:
                 self.store.dataset(run.info.run_id, record)
             elif kind == "end":
                 self.store.end(run.info.run_id, record["status"], record["t"])
-                show_columns(self.store.client, run.info.run_id)
+                show_columns(self.store, run.info.run_id)
                 self.state["closed"] = True
             elif kind == "start":
                 if self.state.get("closed"):

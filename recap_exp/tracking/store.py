@@ -5,11 +5,9 @@ Reached only in the sender's process and in commands: importing mlflow takes sec
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
+import functools
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +19,16 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from mlflow.utils.uri import is_local_uri
 
 from recap_exp.errors import first_line
-from recap_exp.tracking.destination import artifacts_dir, database, is_server
+from recap_exp.tracking.destination import artifacts_dir, is_server
+from recap_exp.tracking.door import Door, alone
 from recap_exp.tracking.links import link
 
 MAX_PARAM, MAX_TAG, MAX_NAME, MAX_DIGEST = 6000, 8000, 250, 36
 """MLflow's limits, in characters."""
 OWN_ID = "recap.run"
 """Tag that carries the run's own id: by it a run is found again that was created but not noted."""
+ERROR = "recap.error"
+"""Tag of a failed run: what failed, in a line."""
 PRUNED = "recap.pruned"
 """Tag of a run that was ended early, because others do better."""
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
@@ -38,13 +39,14 @@ class Store:
     """One MLflow store. Every method may be called again with the same values and changes nothing then."""
 
     def __init__(self, uri: str) -> None:
-        self.uri = uri
-        with _alone(uri):
+        self.uri, self.door = uri, Door(uri)
+        with self.door:
             if not is_server(uri):
                 _create_or_migrate(uri)
             self.client = MlflowClient(tracking_uri=uri, registry_uri=uri)
             self.client.search_experiments(max_results=1)
 
+    @alone
     def experiment(self, name: str) -> str:
         """Id of the experiment of this name, created where there is none, restored where it was deleted."""
         found = self.client.get_experiment_by_name(name)
@@ -60,6 +62,7 @@ class Store:
             self.client.restore_experiment(found.experiment_id)
         return found.experiment_id
 
+    @alone
     def run(self, start: dict[str, Any], mlflow_run_id: str | None) -> Run:
         """The run of this start record: the one known by id or by our own id, set running again; else a new one."""
         if mlflow_run_id is None:
@@ -73,8 +76,11 @@ class Store:
         run = self.client.get_run(mlflow_run_id)
         if run.info.status != "RUNNING":
             self.client.update_run(mlflow_run_id, status="RUNNING")
+            for tag in {ERROR, PRUNED} & run.data.tags.keys():  # of an end that was not the last
+                self.client.delete_tag(mlflow_run_id, tag)
         return run
 
+    @alone
     def batch(self, run_id: str, metrics: list[Metric], params: list[Param], tags: list[RunTag]) -> list[str]:
         """All of it in one call; where MLflow refuses the content, one by one. Returns a line for each that it refused."""
         try:
@@ -94,6 +100,7 @@ class Store:
                 refused.append(f"{kind[:-1]} {one.key}={one.value}: {first_line(error)}")
         return refused
 
+    @alone
     def dataset(self, run_id: str, record: dict[str, Any]) -> None:
         """The data of one split, as MLflow shows it: name, digest, context, columns, size."""
         schema = record["schema"]
@@ -119,21 +126,30 @@ class Store:
         else:
             self.client.log_artifact(run.info.run_id, str(file), str(Path(path).parent) if "/" in path else None)
 
+    @alone
     def find(self, own_id: str) -> str | None:
         """MLflow's id of the run that has this id of ours, in whatever experiment; None where it isn't here yet."""
         experiments = [e.experiment_id for e in self.client.search_experiments()]
         found = self.client.search_runs(experiments, filter_string=f"tags.`{OWN_ID}` = '{own_id}'", max_results=1)
         return found[0].info.run_id if found else None
 
+    @alone
     def adopt(self, run_id: str, parent: str) -> None:
         """Shows the run under its parent."""
         self.client.set_tag(run_id, MLFLOW_PARENT_RUN_ID, parent)
 
+    @alone
     def end(self, run_id: str, status: str, at: int) -> None:
         """The run is over since `at` (ms). MLflow knows no PRUNED: such a run is killed, and tagged."""
         if status == "PRUNED":
             self.client.set_tag(run_id, PRUNED, "true")
         self.client.set_terminated(run_id, status="KILLED" if status == "PRUNED" else status, end_time=at)
+
+
+@functools.cache
+def open_store(uri: str) -> Store:
+    """The store at `uri`, opened once a process."""
+    return Store(uri)
 
 
 def metric(name: str, value: float, at: int, step: int) -> Metric:
@@ -177,16 +193,3 @@ def _create_or_migrate(uri: str) -> None:
     elif db._get_schema_version(engine) != db._get_latest_schema_revision():
         db._upgrade_db(engine)
     engine.dispose()
-
-
-@contextlib.contextmanager
-def _alone(uri: str) -> Iterator[None]:
-    """No other process of ours at this store's door: MLflow doesn't survive two that create one SQLite store."""
-    if not uri.startswith("sqlite:"):
-        yield
-        return
-    path = database(uri)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.with_name(f".{path.name}.lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -68,5 +68,6 @@ class Tracker(Protocol):
     def compare_url(self) -> str | None:
         """Where the experiment's runs stand side by side with the columns that tell them apart; None while the run is in no store."""
 
-    def finish(self, status: Status = "FINISHED") -> bool:
-        """Close the run and wait until its records are in the store. False: not all are, and `recap-exp send` will bring them there."""
+    def finish(self, status: Status = "FINISHED", wait: bool = True) -> bool:
+        """Close the run and wait until its records are in the store; wait=False: they get there meanwhile (delivery.drain waits for all).
+        False: not all are there, and `recap-exp send` will bring them."""

@@ -52,4 +52,4 @@ def open_run(outputs: Path) -> OpenRun:
 @pytest.fixture
 def no_sender(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs whose sender never came up: their journals are left to `send`, in this process."""
-    monkeypatch.setattr("recap_exp.tracking.recorder.Recorder._start_sender", lambda self: None)
+    monkeypatch.setattr("recap_exp.tracking.recorder.deliver", lambda folder, uri: None)

@@ -38,6 +38,39 @@ def test_clean_and_dirty(repository: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert dirty.dirty and "-a = 1\n+a = 2\n" in dirty.diff and dirty.untracked == ("new.py",)
 
 
+def test_the_diff_restores_changed_and_new_sources(repository: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    git(tmp_path, "clone", "-q", str(repository), str(copy))
+    content = {"model.py": "a = 2\n", "new.py": "b = 1\n\nc = 'é'", "empty.py": "", "conf/mine.yaml": "\r\nrate: 1\n", "notes.txt": "x"}
+    for name, text in content.items():
+        (repository / name).parent.mkdir(exist_ok=True)
+        (repository / name).write_bytes(text.encode())
+    state = git_state(repository)
+    assert state is not None and len(state.untracked) == 4
+    patch = tmp_path / "git.diff"
+    patch.write_bytes("# in no commit: new.py\n".encode() + state.diff.encode())
+    git(copy, "apply", str(patch))
+    for name, text in content.items():
+        assert (copy / name).exists() == (name != "notes.txt")
+        assert name == "notes.txt" or (copy / name).read_bytes() == text.encode(), name
+
+
+def test_every_change_of_code_is_another_state(repository: Path) -> None:
+    def changes() -> str:
+        state = git_state(repository)
+        assert state is not None
+        return state.changes
+
+    assert changes() == ""
+    (repository / "notes.txt").write_text("x")
+    assert changes() == ""
+    seen = {changes()}
+    for name, content in (("model.py", b"a = 2\n"), ("new.py", b"\xe9"), ("new.py", b"\xe8"), ("renamed.py", b"\xe8"), ("c.yaml", b"")):
+        (repository / name).write_bytes(content)
+        assert changes() not in seen
+        seen.add(changes())
+
+
 def test_no_commit_no_repository_no_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert git_state(tmp_path) is None
     git(tmp_path, "init", "-q")

@@ -149,6 +149,7 @@ def test_a_store_that_fails_costs_one_warning_and_nothing_is_lost(
 KILLED = """
 import os, sys, time
 from pathlib import Path
+from recap_exp.tracking import delivery
 from recap_exp.tracking.open import open_tracker
 from recap_exp.tracking.config import TrackingConfig
 from recap_exp.tracking.tracker import RunInfo
@@ -156,7 +157,9 @@ folder = Path(os.environ["RECAP_OUTPUTS"]) / "runs" / "killed"
 tracker = open_tracker(TrackingConfig(), RunInfo(id="killed", folder=folder, experiment="recipe", name="n"))
 for step in range(5):
     tracker.metrics({"train/loss": step}, step)
-print(tracker._sender.pid, flush=True)
+while not delivery._senders.pid:
+    time.sleep(0.01)
+print(delivery._senders.pid, flush=True)
 if sys.argv[1] == "after":
     tracker.mlflow_run_id(timeout=60)
     tracker.metrics({"train/loss": 5}, 5)

@@ -16,7 +16,7 @@ from recap_exp.data.batch import Batch
 from recap_exp.data.schema import Block, Schema
 from recap_exp.errors import CheckpointError, DataError
 from recap_exp.model.calibration import calibrate
-from recap_exp.model.config import MaskBlockConfig, MaskNetConfig, ModelConfig, TowerConfig
+from recap_exp.model.config import MaskBlockConfig, MaskNetConfig, RankerConfig, TowerConfig
 from recap_exp.model.ranker import Ranker, build_ranker
 from recap_exp.pyfunc import load, save_pyfunc
 from recap_exp.scoring.config import Engagement, ScoringConfig
@@ -24,7 +24,7 @@ from recap_exp.scoring.weights import Weights, resolve
 from recap_exp.tasks import Rates
 
 TASKS = ("like", "report")
-MODEL = ModelConfig(
+MODEL = RankerConfig(
     name="small",
     backbone=MaskNetConfig(blocks=[MaskBlockConfig(output=4, aggregation=4)]),
     tower=TowerConfig(layers=[4, 1]),
