@@ -48,7 +48,7 @@ def test_the_diff_restores_changed_and_new_sources(repository: Path, tmp_path: P
     state = git_state(repository)
     assert state is not None and len(state.untracked) == 4
     patch = tmp_path / "git.diff"
-    patch.write_bytes("# in no commit: new.py\n".encode() + state.diff.encode())
+    patch.write_bytes(b"# in no commit: new.py\n" + state.diff.encode())
     git(copy, "apply", str(patch))
     for name, text in content.items():
         assert (copy / name).exists() == (name != "notes.txt")
