@@ -19,11 +19,12 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("config", "checks", "help", "config_errors", "composition"),
     ("comparison", "experiment", "finished", "interop", "make_data", "pyfunc", "record", "rescore", "runs"),
     ("commands",),
+    ("job", "sweeper", "sweep_record"),
     ("cli", "__init__", "__main__"),
 )
 """From the ground up. A folder is one room, a single module is one too."""
 
-SHARED = FLOORS[0] + FLOORS[5] + FLOORS[6] + FLOORS[8]
+SHARED = FLOORS[0] + FLOORS[5] + FLOORS[6] + FLOORS[8] + FLOORS[9]
 """Single modules that may import others of their own floor. Rooms beside each other may not."""
 
 LIGHT = ("cli", "help", "config", "checks", "composition", "config_errors", "plain_yaml")

@@ -50,9 +50,7 @@ class Study:
 
     def draw(self, most: int | None) -> list[JobCard]:
         """The next trials, drawn together, at most so many (None: all); none once the study has all of its trials."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", category=_experimental())
-            trials = [self._study.ask(self._distributions) for _ in range(min(self.left, most or self.left))]
+        trials = [self._study.ask(self._distributions) for _ in range(min(self.left, most or self.left))]
         varied = {v.key: v for v in self._space.varied}
         jobs = []
         for trial in trials:
@@ -152,10 +150,6 @@ def _sampler(cfg: SearchConfig, before: int) -> optuna.samplers.BaseSampler:
         return optuna.samplers.RandomSampler(seed=seed)
     if cfg.sampler == "nsga2":
         return optuna.samplers.NSGAIISampler(seed=seed, population_size=max(2, min(50, cfg.trials // 5)))  # five generations
-    return optuna.samplers.TPESampler(seed=seed, multivariate=True)
-
-
-def _experimental() -> type[Warning]:
-    from optuna.exceptions import ExperimentalWarning
-
-    return ExperimentalWarning
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # multivariate, in Optuna 4
+        return optuna.samplers.TPESampler(seed=seed, multivariate=True)
