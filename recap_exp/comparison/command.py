@@ -10,7 +10,7 @@ from typing import Any
 from recap_exp.comparison.choose import choose
 from recap_exp.comparison.compare import Comparison, compare
 from recap_exp.comparison.read import read_runs
-from recap_exp.comparison.tables import MOST_RUNS, runs_table, settings_table, terminal_runs, terminal_table
+from recap_exp.comparison.tables import MOST, heading, runs_table, settings_table, terminal_runs, terminal_table
 from recap_exp.paths import comparisons_dir
 from recap_exp.terminal import console
 from recap_exp.whole import whole
@@ -31,8 +31,11 @@ def compare_and_report(
     write_csv(settings_table(c), folder / "settings.csv")
     out = console()
     for metric in c.metrics:
+        out.print(heading(c, metric), style="bold", highlight=False)
         out.print(terminal_table(c, metric))
-    if len(c.runs) <= MOST_RUNS:
+    if (hidden := len(c.settings) - MOST) > 0:
+        out.print(f"and {hidden} settings more")
+    if len(c.runs) <= MOST and c.seeds:
         out.print(terminal_runs(c))
     for note in c.notes:
         out.print(f"! {note}", style="yellow", highlight=False, soft_wrap=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from recap_exp.comparison.read import ComparedRun
 from recap_exp.comparison.settings import Setting, settings, varied
-from recap_exp.comparison.statistics import Difference, Summary, differences, summary
+from recap_exp.comparison.statistics import Difference, Summary, Values, differences, equally_noisy, summary
 from recap_exp.errors import RecapError, nearest
 from recap_exp.evaluation.config import higher_is_better
 
@@ -38,6 +38,16 @@ class Comparison:
     notes: list[str]
     """What a reader must know."""
 
+    @property
+    def seeds(self) -> bool:
+        """Whether any setting was run with two seeds or more."""
+        return any(len(setting.runs) > 1 for setting in self.settings)
+
+    @property
+    def reference_word(self) -> str:
+        """What the setting is that the others are compared with."""
+        return "baseline" if self.chosen else "best"
+
 
 def compare(
     runs: Sequence[ComparedRun], metrics: Sequence[str] = (), keys: Sequence[str] | None = None, baseline: str | None = None
@@ -54,7 +64,7 @@ def compare(
     metrics = check_metrics(runs, metrics)
     keys = [key for key in keys if key != "seed"] if keys is not None else varied(runs)
     found, left_out = settings(runs, keys)
-    better = higher_is_better(metrics[0])
+    better = direction(runs, metrics[0])
 
     def place(setting: Setting) -> tuple[bool, float]:
         values = setting.by_seed(metrics[0]).values()
@@ -74,16 +84,22 @@ def compare(
         summaries={metric: [summary(list(v.values())) for v in vs] for metric, vs in values.items()},
         differences={metric: differences(vs, reference) for metric, vs in values.items()},
         left_out=left_out,
-        notes=_notes(runs, metrics, left_out),
+        notes=_notes(runs, metrics, left_out) + _noise(found, values),
     )
+
+
+def direction(runs: Sequence[ComparedRun], metric: str) -> bool | None:
+    """Whether more is better: as the runs' sweep was told, else as the metric's name says."""
+    told = {run.objectives[metric] for run in runs if metric in run.objectives}
+    return told.pop() if len(told) == 1 else higher_is_better(metric)
 
 
 def check_metrics(runs: Sequence[ComparedRun], metrics: Sequence[str] = ()) -> list[str]:
     """The metrics that are meant, each of them there in a finished run."""
     known = dict.fromkeys(name for run in runs if run.finished for name in run.metrics)
     if not metrics:
-        wanted = [*dict.fromkeys(run.objective for run in runs if run.objective), "test/auroc/mean", "score/mean"]
-        return [name for name in wanted if name in known][:2] or list(known)[:1]
+        wanted = [*dict.fromkeys(name for run in runs for name in run.objectives), "test/auroc/mean"]
+        return [name for name in wanted if name in known] or [name for name in ("score/mean", *known) if name in known][:1]
     for name in metrics:
         if name not in known:
             likely = [n for n in known if n.endswith("/mean")][:6] or list(known)[:6]
@@ -101,6 +117,13 @@ def _baseline(found: Sequence[Setting], text: str) -> int:
     labels = [s.label for s in found if s.runs]
     said = f"means {len(matches)} settings" if matches else "is no setting or finished run"
     raise RecapError(f"baseline={text} {said} of these: {'; '.join(labels[:8])}{nearest(text, labels)}")
+
+
+def _noise(found: Sequence[Setting], values: Mapping[str, Sequence[Values]]) -> list[str]:
+    if len(found) > 1 and all(len(setting.runs) < 2 for setting in found):
+        return ["one seed a setting: no difference can be told from noise; run the best settings again with other seeds"]
+    uneven = [metric for metric, vs in values.items() if len(vs) > 2 and not equally_noisy(vs)]
+    return [f"{metric}: some settings vary more between seeds than others, so each is judged by its own seeds alone" for metric in uneven]
 
 
 def _notes(runs: Sequence[ComparedRun], metrics: Sequence[str], left_out: Sequence[ComparedRun]) -> list[str]:

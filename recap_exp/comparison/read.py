@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from recap_exp.evaluation.config import higher_is_better
 from recap_exp.paths import runs_dir
 from recap_exp.runs import RunFolder
 from recap_exp.tracking.journal import is_being_written, records
@@ -16,8 +17,10 @@ from recap_exp.tracking.journal import is_being_written, records
 Value = bool | int | float | str | None
 """A setting. What is no scalar is the YAML that an override would take."""
 
-NEVER = ("tracking", "overrides", "resume", "sweep", "metric", "run", "batch_size")
+NEVER = ("tracking", "overrides", "resume", "sweep", "metric", "run", "batch_size", "compared")
 """Keys of a configuration that say where a run is recorded, what is looked at, or how fast, not what comes out."""
+
+CANDIDATES = "candidates.parquet"
 
 NAMED, UNNAMED = ("data", "model", "optimizer", "scoring"), ("tasks", "trainer", "evaluation")
 """Groups whose choices say their own name, and those of which only the override knows it."""
@@ -51,8 +54,10 @@ class ComparedRun:
     """Split -> digest of its data."""
     commit: str | None
     """The code's git commit, with a + where it was changed."""
-    objective: str | None
-    """The metric that the run's configuration names."""
+    objectives: dict[str, bool | None]
+    """The metrics that its sweep was to raise (True) or lower (False), else the one that its configuration names."""
+    scored: dict[str, str]
+    """Folder with the candidates' scores -> the split of the data that was scored."""
 
     @property
     def finished(self) -> bool:
@@ -89,7 +94,7 @@ def read_run(folder: RunFolder) -> ComparedRun:
             tags |= record.get("tags") or record.get("v") or {}
         elif kind == "dataset":
             digests[record["context"]] = record["digest"]
-    overrides = tuple(config.get("overrides") or ())
+    overrides, objectives = tuple(config.get("overrides") or ()), _objectives(config)
     if scored := tags.get("recap.scored_run"):
         below = configuration(RunFolder(runs_dir() / scored))
         overrides = (*(below.get("overrides") or ()), *overrides)
@@ -98,6 +103,7 @@ def read_run(folder: RunFolder) -> ComparedRun:
     if status == "RUNNING" and not is_being_written(folder.path):
         status = "KILLED"
     last = metrics.get("train/steps", float("inf"))
+    splits = {name: part.get("split", name) for name, part in _mapping(config, "evaluation", "partitions").items()}
     commit = tags.get("mlflow.source.git.commit")
     return ComparedRun(
         id=folder.id,
@@ -108,12 +114,13 @@ def read_run(folder: RunFolder) -> ComparedRun:
         sweep=card.get("sweep"),
         settings=settings_of(config, overrides),
         overrides=overrides,
-        splits={name: part.get("split", name) for name, part in _mapping(config, "evaluation", "partitions").items()},
+        splits=splits,
         metrics=metrics,
         curves={name: sorted((s, v) for s, v in by_step.items() if s <= last) for name, by_step in points.items()},
         digests=digests,
         commit=commit and commit + "+" * (tags.get("recap.git.dirty") == "true"),
-        objective=config.get("metric"),
+        objectives=objectives,
+        scored={path.parent.name: _scored_split(config, splits, path.parent.name) for path in folder.path.glob(f"score*/{CANDIDATES}")},
     )
 
 
@@ -148,6 +155,23 @@ def _flatten(found: dict[str, Value], key: str, value: Any) -> None:
         found[key] = value
     else:
         found[key] = yaml.safe_dump(value, default_flow_style=True, width=float("inf"), sort_keys=False).strip()
+
+
+def _objectives(config: Mapping[str, Any]) -> dict[str, bool | None]:
+    sweep = _mapping(config, "sweep")
+    asked: dict[str, bool | None] = {
+        **dict.fromkeys(sweep.get("maximize") or (), True),
+        **dict.fromkeys(sweep.get("minimize") or (), False),
+    }
+    named = config.get("metric")
+    return asked or ({named: higher_is_better(named)} if named else {})
+
+
+def _scored_split(config: Mapping[str, Any], splits: Mapping[str, str], stage: str) -> str:
+    """Of what split the candidates in folder `score` (one partition) or `score_PARTITION` are."""
+    partitions = config.get("splits") or _mapping(config, "scoring").get("partitions") or ["test"]
+    partition = stage.removeprefix("score_") if stage != "score" else partitions[0]
+    return splits.get(partition, partition)
 
 
 def _mapping(config: Mapping[str, Any], *keys: str) -> dict[str, Any]:
