@@ -18,9 +18,11 @@ from recap_exp.sweep.job import SWEEP, SweepCard
 from recap_exp.sweep.jobs import JobCard, Jobs
 from recap_exp.sweep.watch import values
 from recap_exp.terminal import console
+from recap_exp.tracking.delivery import drain
 from recap_exp.tracking.destination import resolve_uri, ui_command
 from recap_exp.tracking.environment import record_environment
 from recap_exp.tracking.open import open_tracker
+from recap_exp.tracking.recorder import FINISH_S
 from recap_exp.tracking.tracker import RunInfo, Status, Tracker
 
 
@@ -93,7 +95,6 @@ class SweepRecord:
         return "\n".join(lines)
 
     def _pictures(self, runs: list[ComparedRun]) -> None:
-        return
         from recap_exp.comparison.importance import importance, importance_figure
         from recap_exp.comparison.parallel_coordinates import parallel_coordinates
 
@@ -135,12 +136,19 @@ def sweep_recording(cfg: ExperimentConfig | ScoreConfig, folder: RunFolder, card
     finally:
         record.close()
         folder.note(status=status)
-        tracker.finish(status)
-        _last_words(tracker, folder, tracking.uri)
+        tracker.finish(status, wait=False)
+        unsent = drain(FINISH_S if status == "FINISHED" else STOPPED_S, also=[runs_dir() / c.run for c in jobs.all() if c.run])
+        _last_words(tracker, folder, tracking.uri, unsent)
 
 
-def _last_words(tracker: Tracker, folder: RunFolder, uri: str | None) -> None:
+STOPPED_S = 20.0
+"""Longest wait for the store after Ctrl-C."""
+
+
+def _last_words(tracker: Tracker, folder: RunFolder, uri: str | None, unsent: list[str]) -> None:
     out = console()
+    if unsent:
+        out.print(f"not all of {len(unsent)} runs is in MLflow: `recap-exp send` sends the rest", soft_wrap=True, highlight=False)
     out.print(f"sweep {folder.id}: {folder.path}", soft_wrap=True, highlight=False)
     if tracker.url:
         opener = f"{command}, then " if (command := ui_command(resolve_uri(uri))) else ""
