@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from recap_exp.data.dataset import Dataset
 from recap_exp.data.loader import TrainStream, eval_batches, train_batches
 from recap_exp.data.prepare import prepare
 from recap_exp.data.schema import Schema
+from recap_exp.dependencies import Dependencies, dependencies
 from recap_exp.errors import ConfigError, nearest
 from recap_exp.evaluation.evaluate import Evaluation, evaluate
 from recap_exp.metrics.metric import OneClassWarning
@@ -55,14 +56,16 @@ class Result:
     """Where MLflow's UI shows the run."""
 
 
-def train_and_record(cfg: ExperimentConfig) -> Result:
+def train_and_record(cfg: ExperimentConfig, rerun_of: RunFolder | None = None) -> Result:
     """`recap-exp train`: everything from data to a recorded run. A run that fails is recorded as failed, with what it has."""
     job = SweepJob.of(cfg.sweep)
     folder, cfg = taken_up(cfg, job)
     dataset = prepare(cfg.data, [task.label for task in cfg.tasks.values()])
     check_columns(cfg, dataset.schema)
+    depends = depends_on(cfg, dataset)
     folder = folder or new_run("train", cfg.name, job)
-    with recording(cfg, folder, recipe=cfg.name, job=job) as record:
+    with recording(cfg, folder, recipe=cfg.name, job=job, rerun_of=rerun_of) as record:
+        record.depends(depends)
         record.dataset(dataset)
         device = prepare_torch(cfg.seed, cfg.trainer)
         ranker = build_model(cfg, dataset.schema).to(device)
@@ -91,7 +94,8 @@ def taken_up(cfg: ExperimentConfig, job: SweepJob | None = None) -> tuple[RunFol
     if job and job.card.run and (folder := RunFolder(runs_dir() / job.card.run)).config.is_file():
         return folder, from_yaml(ExperimentConfig, folder.config)
     if cfg.resume is None:
-        return None, cfg
+        warm_start = named(cfg.trainer.warm_start) if cfg.trainer.warm_start else None
+        return None, replace(cfg, trainer=replace(cfg.trainer, warm_start=warm_start))
     if others := [o for o in cfg.overrides if not o.startswith("resume=")]:
         raise ConfigError(f"resume={cfg.resume} goes on with the run's own configuration: drop {' '.join(others)}, or start a new run")
     folder = find_run(cfg.resume or "latest", finished=False)
@@ -179,6 +183,18 @@ def training_stream(cfg: ExperimentConfig, dataset: Dataset, start: int = 0) -> 
 def watched(cfg: ExperimentConfig) -> list[str]:
     """The partitions that are evaluated during training."""
     return [name for name, partition in cfg.evaluation.partitions.items() if partition.during_training]
+
+
+def depends_on(cfg: ExperimentConfig, dataset: Dataset, fresh: bool = False) -> Dependencies:
+    """What a training of `cfg` that begins now depends on; see `dependencies`."""
+    weights = weights_of(cfg.trainer.warm_start) if cfg.trainer.warm_start else None
+    return dependencies(cfg.data, dataset, cfg.trainer, weights, fresh)
+
+
+def named(source: str) -> str:
+    """What `trainer.warm_start` names, a run by its id, a path from the root: `latest` is another one tomorrow."""
+    path = Path(source).expanduser()
+    return str(path.resolve()) if path.exists() else find_run(source).id
 
 
 def weights_of(source: str) -> Path:

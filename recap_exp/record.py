@@ -15,6 +15,7 @@ from recap_exp.composition import plain, to_yaml
 from recap_exp.config import ExperimentConfig, ScoreConfig
 from recap_exp.data.dataset import Dataset
 from recap_exp.data.schema import Schema
+from recap_exp.dependencies import Dependencies, difference_table, differences
 from recap_exp.errors import RecapError, first_line
 from recap_exp.evaluation.evaluate import Evaluation
 from recap_exp.evaluation.figures import figures
@@ -89,6 +90,16 @@ class RunRecord:
                 schema={name: f"{block.kind}[{block.use}]" for name, block in dataset.schema.blocks.items()},
                 profile={"rows": dataset.rows(split), "label_rates": dataset.label_rates(split)},
             )
+
+    def depends(self, found: Dependencies) -> None:
+        """Stores what the run depends on. A run that is taken up again keeps what it began with, and says what is different by now."""
+        began_with = Dependencies.read(self.folder.dependencies)
+        if began_with is None:
+            found.write(self.folder.dependencies)
+        elif changed := differences(began_with, found):
+            self.folder.note(resumed_with=changed)
+            self.console.print(difference_table(changed, "The run goes on, but not with what it began with"))
+        self.tracker.artifact(self.folder.dependencies)
 
     def identity(self, cfg: ExperimentConfig) -> dict[str, Any]:
         """What a checkpoint says of the run it belongs to."""
@@ -191,6 +202,12 @@ def sweep_tags(job: SweepJob, varied: Mapping[str, str]) -> dict[str, str]:
     return {"recap.sweep": job.sweep, "recap.job": str(job.number), **{f"sweep.{key}": value for key, value in varied.items()}}
 
 
+def run_link(folder: RunFolder) -> str:
+    """A run's id, in Markdown as MLflow's interface shows it: a link where the run is in a store."""
+    _, found, place = str(folder.card.get("url") or "").partition("#")
+    return f"[{folder.id}](#{place})" if found else folder.id
+
+
 @contextmanager
 def recording(
     cfg: ExperimentConfig | ScoreConfig,
@@ -199,6 +216,7 @@ def recording(
     tags: Mapping[str, str] | None = None,
     parent: str | None = None,
     job: SweepJob | None = None,
+    rerun_of: RunFolder | None = None,
 ) -> Iterator[RunRecord]:
     """A record of the run in `folder`, closed with the status that the block ends in: FINISHED, FAILED, KILLED by Ctrl-C, or PRUNED.
 
@@ -210,13 +228,16 @@ def recording(
     tracking = cfg.tracking
     folder.config.write_text(to_yaml(cfg))
     varied = job.varied(cfg.overrides) if job else {}
+    if rerun_of:
+        folder.note(rerun_of=rerun_of.id)
+        tags = {"recap.rerun_of": rerun_of.id, **(tags or {})}
     info = RunInfo(
         id=folder.id,
         folder=folder.path,
         experiment=tracking.experiment or (job.whole.experiment if job else recipe),
         name=tracking.run_name or run_name(recipe, [f"{k}={v}" for k, v in varied.items()] if job else cfg.overrides),
         tags={**(tags or {}), **(sweep_tags(job, varied) if job else {}), **tracking.tags},
-        notes=tracking.notes,
+        notes="\n\n".join([*filter(None, [tracking.notes]), *([f"Rerun of {run_link(rerun_of)}"] if rerun_of else [])]),
         parent=job.sweep if job else parent,
     )
     tracker = open_tracker(tracking, info)

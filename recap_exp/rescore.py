@@ -7,27 +7,30 @@ from dataclasses import replace
 from recap_exp.checks import check_scoring
 from recap_exp.composition import compared_scorings
 from recap_exp.config import ScoreConfig
+from recap_exp.data.dataset import Dataset
 from recap_exp.data.prepare import prepare
+from recap_exp.dependencies import Dependencies, dependencies
 from recap_exp.errors import ConfigError, nearest
-from recap_exp.finished import load_run
+from recap_exp.finished import FinishedRun, load_run
 from recap_exp.model.predictions import Predictions
 from recap_exp.record import recording
-from recap_exp.runs import new_run
+from recap_exp.runs import RunFolder, new_run
 from recap_exp.scoring.report import ScoreReport, report
 from recap_exp.sweep.job import SweepJob
+from recap_exp.training.checkpoint import Checkpoints
 
 
-def rescore(cfg: ScoreConfig) -> list[ScoreReport]:
+def rescore(cfg: ScoreConfig, rerun_of: RunFolder | None = None) -> list[ScoreReport]:
     """Scores the chosen splits, and records that as a child of the run in MLflow."""
     run = load_run(cfg.run)
+    cfg = replace(cfg, run=run.folder.id)
     trained = run.config
     scoring = cfg.scoring or trained.scoring
     check_scoring(scoring, trained.tasks)
     others = compared_scorings(scoring, cfg.compared if cfg.scoring else trained.compared)
     for other in others.values():
         check_scoring(other, trained.tasks)
-    data = cfg.data or trained.data
-    dataset = prepare(data, [t.label for t in trained.tasks.values()], require_labels=False)
+    dataset = data_of(cfg, run)
 
     if cfg.splits is not None:
         splits = {name: name for name in cfg.splits}
@@ -42,10 +45,12 @@ def rescore(cfg: ScoreConfig) -> list[ScoreReport]:
             )
     scoring = replace(scoring, partitions=list(splits))
 
+    depends = depends_on(cfg, run, dataset)
     job = SweepJob.of(cfg.sweep)
     folder = new_run("score", trained.name, job)
     tags = {"recap.scored_run": run.folder.id}
-    with recording(cfg, folder, recipe=trained.name, tags=tags, parent=run.folder.id, job=job) as record:
+    with recording(cfg, folder, recipe=trained.name, tags=tags, parent=run.folder.id, job=job, rerun_of=rerun_of) as record:
+        record.depends(depends)
         record.dataset(dataset)
         ranker = run.ranker(cfg.checkpoint)
         reports = []
@@ -57,3 +62,15 @@ def rescore(cfg: ScoreConfig) -> list[ScoreReport]:
             reports.append(report(predictions, scoring, partition=name, task_list=trained.tasks, others=others, trained_on=own_rows))
         record.scores(reports)
     return reports
+
+
+def data_of(cfg: ScoreConfig, run: FinishedRun) -> Dataset:
+    """What is scored: other data, or the run's own."""
+    return prepare(cfg.data or run.config.data, [t.label for t in run.config.tasks.values()], require_labels=False)
+
+
+def depends_on(cfg: ScoreConfig, run: FinishedRun, dataset: Dataset, fresh: bool = False) -> Dependencies:
+    """What a scoring of `run` that begins now depends on; see `dependencies`."""
+    stored = run.folder.checkpoints
+    weights = Checkpoints(stored).newest() if cfg.checkpoint == "newest" else stored
+    return dependencies(cfg.data or run.config.data, dataset, weights=weights, fresh=fresh)

@@ -36,6 +36,11 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def dependencies(self) -> Path:
+        """What the run's numbers depend on beside its configuration."""
+        return self.path / "dependencies.json"
+
+    @property
     def schema(self) -> Path:
         """The schema of the data that the model was built for."""
         return self.path / "schema.json"

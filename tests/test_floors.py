@@ -17,7 +17,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("model", "metrics"),
     ("training", "evaluation", "scoring", "sweep", "tracking"),
     ("config", "checks", "help", "config_errors", "composition"),
-    ("comparison", "experiment", "finished", "interop", "make_data", "pyfunc", "record", "rescore", "runs"),
+    ("comparison", "dependencies", "experiment", "finished", "interop", "make_data", "pyfunc", "record", "rerun", "rescore", "runs"),
     ("commands",),
     ("job", "sweeper", "sweep_record"),
     ("cli", "__init__", "__main__"),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from recap_exp.data.config import Format
-from recap_exp.data.fingerprint import cached_hash, hash_file, json_sha256
+from recap_exp.data.fingerprint import file_hashes, json_sha256
 from recap_exp.data.schema import Columns, Schema
 from recap_exp.errors import DataError, nearest
 
@@ -82,12 +82,8 @@ class Dataset:
         return split_digest(list(self.hashes(split).values()), self.split(split).where)
 
     def hashes(self, split: str, fresh: bool = False) -> dict[str, str]:
-        """SHA-256 of each file of a split, in order, by its path in the data set's folder, or its own where there is no such folder.
-
-        fresh: every byte is read, also of a file that the file system says is unchanged since it was read last.
-        """
-        read = hash_file if fresh else cached_hash
-        return {str(f.relative_to(self.folder)) if self.folder else str(f): read(f) for f in self.split(split).files}
+        """SHA-256 of each file of a split, in order: see `file_hashes`."""
+        return file_hashes(self.split(split).files, fresh)
 
     def label_rates(self, split: str) -> dict[str, float]:
         """Share of positives (> 0) among the rows where the label is known, by label column; {} without a manifest."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,3 +50,14 @@ def cached_hash(path: Path) -> str:
         with whole(cache) as draft:
             draft.write_text(digest)
     return digest
+
+
+def file_hashes(files: Sequence[Path], fresh: bool = False) -> dict[str, str]:
+    """SHA-256 of each file, in order, by its path below the folder that all of them are in: the same wherever that folder lies.
+
+    fresh: every byte is read, also of a file that the file system says is as it was when it was read last.
+    """
+    if not files:
+        return {}
+    root = os.path.commonpath([file.parent.resolve() for file in files])
+    return {os.path.relpath(file.resolve(), root): hash_file(file) if fresh else cached_hash(file) for file in files}
