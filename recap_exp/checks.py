@@ -6,16 +6,23 @@ from collections.abc import Iterable
 
 from recap_exp.config import CommandConfig, ExperimentConfig
 from recap_exp.data.config import DataConfig
-from recap_exp.errors import ConfigError, nearest
+from recap_exp.errors import ConfigError, nearest, require_package
 from recap_exp.evaluation.config import AGAINST_TRUTH, CALIBRATED, METRICS
+from recap_exp.model.config import LightGBMConfig, RankerConfig
 from recap_exp.scoring.config import ScoringConfig
 
 
 def check(cfg: CommandConfig) -> None:
     """Raises ConfigError at the first part that does not fit."""
     if isinstance(cfg, ExperimentConfig):
-        for rule in (_tasks, _blocks, _optimizer, _model, _partitions, _scoring, _stopping, _objective, _rows):
+        for rule in (_tasks, _blocks, _partitions, _scoring, _objective):
             rule(cfg)
+        if isinstance(cfg.model, RankerConfig):
+            _towers(cfg, cfg.model)
+            for rule in (_optimizer, _stopping, _rows):  # baselines read nothing of what these look at
+                rule(cfg)
+        elif isinstance(cfg.model, LightGBMConfig):
+            require_package("lightgbm", f"model={cfg.model.name}")
 
 
 def check_scoring(scoring: ScoringConfig, tasks: Iterable[str]) -> None:
@@ -104,8 +111,8 @@ def _optimizer(cfg: ExperimentConfig) -> None:
                 raise ConfigError(f"task '{name}' has no learning rate: add optimizer.towers.{name} or a common optimizer.tower")
 
 
-def _model(cfg: ExperimentConfig) -> None:
-    for name in cfg.model.towers:
+def _towers(cfg: ExperimentConfig, model: RankerConfig) -> None:
+    for name in model.towers:
         _known(name, cfg.tasks, "model.towers")
 
 

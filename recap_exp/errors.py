@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from importlib.util import find_spec
 
 
 class RecapError(Exception):
@@ -20,6 +21,12 @@ class DataError(RecapError):
 
 class CheckpointError(RecapError):
     """A checkpoint, run or weights file that is missing, unreadable or of another model."""
+
+
+def require_package(package: str, what: str) -> None:
+    """Raises ConfigError where an optional package that `what` needs, the extra of the same name, is not installed. Imports nothing."""
+    if find_spec(package) is None:
+        raise ConfigError(f"{what} needs the package {package}, which is not installed: pip install 'recap-exp[{package}]'")
 
 
 def first_line(error: BaseException) -> str:

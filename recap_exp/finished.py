@@ -15,10 +15,12 @@ from recap_exp.data.dataset import Dataset
 from recap_exp.data.loader import eval_batches
 from recap_exp.data.schema import Schema
 from recap_exp.errors import CheckpointError, DataError, nearest
+from recap_exp.model.base import Model
+from recap_exp.model.blocks import used_blocks
+from recap_exp.model.build import build
 from recap_exp.model.calibration import rates_ratio
 from recap_exp.model.predict import predict
 from recap_exp.model.predictions import Predictions
-from recap_exp.model.ranker import Ranker, build_ranker, used_blocks
 from recap_exp.runs import RunFolder, find_run
 from recap_exp.tasks import Rates
 from recap_exp.training.checkpoint import Checkpoints, load_weights
@@ -48,18 +50,18 @@ class FinishedRun:
         except (OSError, ValueError, KeyError) as error:
             raise CheckpointError(f"{self.folder.schema}: unreadable ({error}); the run ended before it had a model") from error
 
-    def ranker(self, checkpoint: Literal["best", "newest"] = "best") -> Ranker:
+    def ranker(self, checkpoint: Literal["best", "newest"] = "best") -> Model:
         """The trained ranker on the CPU, in evaluation mode. `best` is the newest where no metric was watched."""
         checkpoints = Checkpoints(self.folder.checkpoints)
         path = (checkpoints.best() if checkpoint == "best" else None) or checkpoints.newest()
         if path is None:
             raise CheckpointError(f"{self.folder.checkpoints}: run {self.folder.id} has no complete checkpoint")
-        ranker = build_ranker(self.config.model, self.schema, list(self.config.tasks))
+        ranker = build(self.config.model, self.schema, list(self.config.tasks))
         load_weights(path, ranker)
         return ranker.eval()
 
     def predict(
-        self, ranker: Ranker, dataset: Dataset, split: str, rates: dict[str, Rates] | None = None, batch_size: int = 4096
+        self, ranker: Model, dataset: Dataset, split: str, rates: dict[str, Rates] | None = None, batch_size: int = 4096
     ) -> Iterator[Predictions]:
         """What the ranker says of a split of any data set that has its blocks; labels are read where all of them are there."""
         blocks = used_blocks(self.config.model, self.schema)

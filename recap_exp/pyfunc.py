@@ -10,7 +10,7 @@ import json
 import platform
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -27,11 +27,13 @@ from recap_exp.configclass import configclass
 from recap_exp.data.assemble import Assembler
 from recap_exp.data.schema import DTYPES, Block, Columns, Schema
 from recap_exp.errors import CheckpointError, DataError, first_line, nearest
+from recap_exp.model.base import Model
+from recap_exp.model.blocks import used_blocks
+from recap_exp.model.build import build
 from recap_exp.model.calibration import rates_ratio
 from recap_exp.model.config import ModelConfig
 from recap_exp.model.predict import predict
 from recap_exp.model.predictions import Predictions
-from recap_exp.model.ranker import Ranker, build_ranker, used_blocks
 from recap_exp.scoring.score import score
 from recap_exp.scoring.weights import Term, Weights
 from recap_exp.tasks import Rates
@@ -61,7 +63,7 @@ class Serving:
 def save_pyfunc(
     folder: Path,
     *,
-    ranker: Ranker,
+    ranker: Model,
     model: ModelConfig,
     schema: Schema,
     weights: Weights,
@@ -88,7 +90,7 @@ def save_pyfunc(
     save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in ranker.state_dict().items()}, data / WEIGHTS)
     plain = json.loads(TypeAdapter(Serving).dump_json(serving))
     (data / SERVING).write_text(yaml.safe_dump(plain, sort_keys=False))
-    _write_mlmodel(draft, used, serving)
+    _write_mlmodel(draft, used, serving, (*REQUIREMENTS, *ranker.requires))
     if folder.exists():
         shutil.rmtree(folder)
     return draft.rename(folder)
@@ -97,7 +99,7 @@ def save_pyfunc(
 class ServedRanker:
     """What `mlflow.pyfunc.load_model` wraps. Also usable by itself: `load(folder / "data").predict(frame)`."""
 
-    def __init__(self, ranker: Ranker, schema: Schema, weights: Weights, serving: Serving) -> None:
+    def __init__(self, ranker: Model, schema: Schema, weights: Weights, serving: Serving) -> None:
         self.ranker, self.schema, self.weights, self.serving = ranker, schema, weights, serving
         self._assembler = Assembler(schema=schema, tasks={})
         self._ratio_T = rates_ratio(ranker.tasks, serving.rates)
@@ -143,7 +145,8 @@ def load(data: Path) -> ServedRanker:
         raise CheckpointError(f"{data} holds no readable model: {first_line(error)}") from error
     schema = Schema.from_json({"blocks": serving.blocks, "ids": {}, "labels": (), "truths": (), "extras": {}})
     weights = Weights(**{**serving.scoring, "terms": tuple(Term(**t) for t in serving.scoring["terms"])})
-    ranker = build_ranker(serving.model, schema, serving.tasks)
+    ranker = build(serving.model, schema, serving.tasks)
+    ranker.make_room({name: tuple(tensor.shape) for name, tensor in state.items()})
     ranker.load_state_dict(state)
     return ServedRanker(ranker.eval(), schema, weights, serving)
 
@@ -177,7 +180,7 @@ def _columns_read(block: Block) -> tuple[str, ...]:
     return block.columns[: block.use] if len(block.columns) == block.width else block.columns
 
 
-def _write_mlmodel(folder: Path, schema: Schema, serving: Serving) -> None:
+def _write_mlmodel(folder: Path, schema: Schema, serving: Serving, requirements: Sequence[str]) -> None:
     """MLmodel and the requirements, as mlflow.pyfunc.save_model would write them for this loader module."""
     python = platform.python_version()
     # A column of single features is a number; a column of lists has no column type that also admits arrays in a dict.
@@ -207,6 +210,6 @@ def _write_mlmodel(folder: Path, schema: Schema, serving: Serving) -> None:
         "utc_time_created": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f"),
     }
     (folder / "MLmodel").write_text(yaml.safe_dump(mlmodel))
-    (folder / "requirements.txt").write_text("".join(f"{name}=={version(name)}\n" for name in REQUIREMENTS))
+    (folder / "requirements.txt").write_text("".join(f"{name}=={version(name)}\n" for name in requirements))
     environment = {"python": python, "build_dependencies": ["pip"], "dependencies": ["-r requirements.txt"]}
     (folder / "python_env.yaml").write_text(yaml.safe_dump(environment))

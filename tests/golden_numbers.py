@@ -26,7 +26,7 @@ import torch
 
 from recap_exp.data.batch import Batch
 from recap_exp.data.schema import Block, Schema
-from recap_exp.model.config import BatchNormConfig, MaskBlockConfig, MaskNetConfig, MLPConfig, ModelConfig, TowerConfig
+from recap_exp.model.config import BatchNormConfig, MaskBlockConfig, MaskNetConfig, MLPConfig, RankerConfig, TowerConfig
 from recap_exp.tasks import Rates
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -53,9 +53,9 @@ def _masknet(parallel: bool = True, mlp: bool = True, **block: Any) -> MaskNetCo
     return MaskNetConfig(parallel=parallel, blocks=blocks, mlp=MLPConfig(layers=[32], final_activation=True) if mlp else None)
 
 
-def _model(backbone: MaskNetConfig | MLPConfig | None = None, sharing: Any = "share_all", **tower: Any) -> ModelConfig:
+def _model(backbone: MaskNetConfig | MLPConfig | None = None, sharing: Any = "share_all", **tower: Any) -> RankerConfig:
     tower = {"layers": [16, 8, 1]} | tower
-    return ModelConfig(name="golden", sharing=sharing, backbone=backbone or _masknet(), tower=TowerConfig(**tower))
+    return RankerConfig(name="golden", sharing=sharing, backbone=backbone or _masknet(), tower=TowerConfig(**tower))
 
 
 CONFIGS = {
@@ -116,7 +116,7 @@ class GoldenModel:
         return self.under("grad")
 
     @property
-    def config(self) -> ModelConfig:
+    def config(self) -> RankerConfig:
         """Our configuration of this variant."""
         return CONFIGS[self.variant]
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from recap_exp.configclass import configclass
 
@@ -130,10 +130,16 @@ class TowerConfig:
             raise ValueError(f"a tower's last layer must be 1 wide: layers={self.layers}")
 
 
+def _check_blocks(blocks: list[str] | None) -> None:
+    if blocks is not None and not blocks:
+        raise ValueError("blocks must be null (all) or name at least one block")
+
+
 @configclass
-class ModelConfig:
+class RankerConfig:
     """The Heavy Ranker and its relatives: input transform, backbone, one tower a task."""
 
+    kind: Literal["ranker"] = "ranker"
     name: str
     input: InputConfig = field(default_factory=InputConfig)
     blocks: list[str] | None = None
@@ -149,5 +155,72 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if self.backbone is None and self.sharing != "share_none":
             raise ValueError(f"backbone must be given for sharing={self.sharing}; without one use sharing=share_none")
-        if self.blocks is not None and not self.blocks:
-            raise ValueError("blocks must be null (all) or name at least one block")
+        _check_blocks(self.blocks)
+
+
+@configclass
+class LogisticRegressionConfig:
+    """A baseline: scikit-learn's logistic regression, one a task, on standardised features."""
+
+    kind: Literal["logistic_regression"] = "logistic_regression"
+    name: str
+    blocks: list[str] | None = None
+    """Data blocks that the model reads; null: all continuous, binary and embedding blocks."""
+    clip: float = 5.0
+    """Bound of the continuous features once they are standardised, as the ranker's."""
+    C: float = 0.001
+    """Inverse strength of the L2 penalty: C (sum over rows of weight x log loss) + |w|^2 / 2 is minimised; the bias is free."""
+    max_iter: int = 1000
+
+    def __post_init__(self) -> None:
+        _check_blocks(self.blocks)
+        for name, value in (("clip", self.clip), ("C", self.C)):
+            if not 0 < value < float("inf"):
+                raise ValueError(f"{name} must be a number > 0, not {value}")
+        if self.max_iter < 1:
+            raise ValueError(f"max_iter must be at least 1, not {self.max_iter}")
+
+
+@configclass
+class LightGBMConfig:
+    """A baseline: LightGBM's boosted trees on log loss, one model a task, on the features as they are."""
+
+    kind: Literal["lightgbm"] = "lightgbm"
+    name: str
+    blocks: list[str] | None = None
+    """Data blocks that the model reads; null: all continuous, binary and embedding blocks."""
+    trees: int = 150
+    leaves: int = 7
+    """At most, of each tree."""
+    rate: float = 0.05
+    """Shrinkage: what a tree adds is multiplied by it."""
+    min_rows: int = 100
+    """Training rows that a leaf must hold."""
+    l2: float = 10.0
+    """Penalty on the leaves' values."""
+    feature_share: float = 0.5
+    """Share of the features that each tree may use, drawn from the run's seed."""
+
+    def __post_init__(self) -> None:
+        _check_blocks(self.blocks)
+        for name, count, least in (("trees", self.trees, 1), ("leaves", self.leaves, 2), ("min_rows", self.min_rows, 1)):
+            if count < least:
+                raise ValueError(f"{name} must be at least {least}, not {count}")
+        for name, share in (("rate", self.rate), ("feature_share", self.feature_share)):
+            if not 0 < share <= 1:
+                raise ValueError(f"{name} must be in (0, 1], not {share}")
+        if not 0 <= self.l2 < float("inf"):
+            raise ValueError(f"l2 must be a number >= 0, not {self.l2}")
+
+
+def _kind(model: Any) -> str | None:
+    """A run that was stored before there were other kinds names none: it is a ranker."""
+    return model.get("kind", "ranker") if isinstance(model, dict) else getattr(model, "kind", None)
+
+
+ModelConfig = Annotated[
+    Annotated[RankerConfig, Tag("ranker")]
+    | Annotated[LogisticRegressionConfig, Tag("logistic_regression")]
+    | Annotated[LightGBMConfig, Tag("lightgbm")],
+    Discriminator(_kind),
+]

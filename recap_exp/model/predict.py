@@ -1,4 +1,4 @@
-"""A ranker over a stream of batches, in memory that does not grow with the data."""
+"""A model over a stream of batches, in memory that does not grow with the data."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 
 from recap_exp.data.batch import Batch
+from recap_exp.model.base import Model
 from recap_exp.model.calibration import calibrate
 from recap_exp.model.predictions import Predictions
-from recap_exp.model.ranker import Ranker
 
 
-def predict(ranker: Ranker, batches: Iterable[Batch], ratio_T: np.ndarray | None = None) -> Iterator[Predictions]:
+def predict(ranker: Model, batches: Iterable[Batch], ratio_T: np.ndarray | None = None) -> Iterator[Predictions]:
     """What the ranker says of each batch, in evaluation mode, without gradients; its mode is restored at the end.
 
     ratio_T (see `rates_ratio`): calibrates the probabilities; None: as they are.
     """
-    device = next(ranker.parameters()).device
+    device = ranker.device
     was_training = ranker.training
     ranker.eval()
     try:

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from recap_exp.data.batch import Batch
 from recap_exp.data.schema import Schema
-from recap_exp.errors import ConfigError, DataError, nearest
+from recap_exp.errors import ConfigError
 from recap_exp.model.backbone import Backbone, build_backbone
-from recap_exp.model.config import ModelConfig
+from recap_exp.model.base import Model
+from recap_exp.model.blocks import inputs
+from recap_exp.model.config import RankerConfig
 from recap_exp.model.input import TRANSFORMS
 from recap_exp.model.towers import Tower
 
@@ -28,48 +30,32 @@ def module_name(name: str) -> str:
     return f"{name}_" if hasattr(nn.ModuleDict, name) else name
 
 
-def used_blocks(cfg: ModelConfig, schema: Schema) -> list[str]:
-    """The blocks that the model reads, in the schema's order."""
-    if cfg.blocks is None:
-        return [name for name, block in schema.blocks.items() if block.kind != "discrete"]
-    for name in cfg.blocks:
-        if name not in schema.blocks:
-            raise ConfigError(f"model.blocks: '{name}' is no block of the data ({', '.join(schema.blocks)}){nearest(name, schema.blocks)}")
-        if schema.blocks[name].kind == "discrete":
-            raise ConfigError(f"model.blocks: '{name}' is discrete, and no part of this model reads discrete blocks")
-    return [name for name in schema.blocks if name in cfg.blocks]
-
-
-def build_ranker(cfg: ModelConfig, schema: Schema, tasks: Sequence[str]) -> Ranker:
+def build_ranker(cfg: RankerConfig, schema: Schema, tasks: Sequence[str]) -> Ranker:
     """A freshly initialised ranker for data of this schema; on the current default device, from torch's random state."""
     return Ranker(cfg, schema, tasks)
 
 
-class Ranker(nn.Module):
+class Ranker(Model):
     """Batch to logits [B, T], in the order of `tasks`.
 
     features [B, D]: transformed continuous and binary, then each embedding, LayerNormed, in the schema's order.
     Towers read backbone(features) (share_all), features (share_none), or features ++ backbone(features) (share_partial).
     """
 
-    def __init__(self, cfg: ModelConfig, schema: Schema, tasks: Sequence[str]) -> None:
+    title = "ranker"
+
+    def __init__(self, cfg: RankerConfig, schema: Schema, tasks: Sequence[str]) -> None:
         super().__init__()
         self.tasks = tuple(tasks)
         if BACKBONE in self.tasks or len({module_name(t) for t in self.tasks}) < len(self.tasks):
             raise ConfigError(f"tasks must differ (dots count as __), and none may be called '{BACKBONE}': {', '.join(self.tasks)}")
         self.sharing = cfg.sharing
-        widths = {name: schema.blocks[name].use for name in used_blocks(cfg, schema)}
-        kinds = {name: schema.blocks[name].kind for name in widths}
-        self.continuous_width = sum(w for name, w in widths.items() if kinds[name] == "continuous")
-        self.binary_width = sum(w for name, w in widths.items() if kinds[name] == "binary")
-        embeddings = {name: w for name, w in widths.items() if kinds[name] == "embedding"}
-
-        dense_width = self.continuous_width + self.binary_width
-        self.input_width = dense_width + sum(embeddings.values())
-        if not self.input_width:
-            raise ConfigError(f"model.blocks: the model reads nothing; the data has the blocks {', '.join(schema.blocks) or '(none)'}")
+        self.inputs = inputs(cfg, schema)
+        self.input_width = self.inputs.width
         transform = TRANSFORMS[cfg.input.transform]
-        self.dense = transform(self.continuous_width, self.binary_width, cfg.input) if dense_width else None
+        dense = self.inputs.continuous + self.inputs.binary
+        self.dense = transform(self.inputs.continuous, self.inputs.binary, cfg.input) if dense else None
+        embeddings = self.inputs.embeddings
         self.embedding_names = list(embeddings)
         self.embedding_norms = nn.ModuleDict(
             {module_name(n): nn.LayerNorm(w) if cfg.input.embedding_layer_norm else nn.Identity() for n, w in embeddings.items()}
@@ -86,15 +72,8 @@ class Ranker(nn.Module):
     def features(self, batch: Batch) -> Tensor:
         """[B, input_width] in the parameters' precision: what every backbone reads."""
         dtype = next(self.parameters()).dtype
-        parts = []
-        if self.dense is not None:
-            for kind, tensor, width in (
-                ("continuous", batch.continuous_BC, self.continuous_width),
-                ("binary", batch.binary_BI, self.binary_width),
-            ):
-                if tensor.shape[1] != width:
-                    raise DataError(f"the batch has {tensor.shape[1]} {kind} features, the model was built for {width}")
-            parts.append(self.dense(batch.continuous_BC.to(dtype), batch.binary_BI.to(dtype)))
+        self.inputs.check(batch)
+        parts = [] if self.dense is None else [self.dense(batch.continuous_BC.to(dtype), batch.binary_BI.to(dtype))]
         parts += [self.embedding_norms[module_name(n)](batch.embeddings[n].to(dtype)) for n in self.embedding_names]
         return torch.cat(parts, dim=1)
 

@@ -18,9 +18,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from recap_exp.errors import CheckpointError
+from recap_exp.model.base import Model
 from recap_exp.training.optimizer import RankerOptimizer
 from recap_exp.training.tensors import check_match, read_tensors, read_weights, tensor_shapes, write_tensors
 
@@ -54,14 +55,14 @@ class Checkpoints:
         """keep: the newest so many stay, and the best. extra: asked at every save for what meta.json tells of the run besides; JSON."""
         self.folder, self.keep, self.extra = Path(folder), keep, extra
 
-    def save(self, ranker: nn.Module, optimizer: RankerOptimizer, state: TrainState) -> Path:
-        """Stores everything at `state.step`, then drops the checkpoints that are neither new nor best."""
+    def save(self, ranker: Model, optimizer: RankerOptimizer | None, state: TrainState) -> Path:
+        """Stores everything at `state.step` (a baseline has no optimizer), then drops the checkpoints that are neither new nor best."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._sweep()
         path = self.path(state.step)
         unfinished = self.folder / f"{UNFINISHED}{path.name}"
         unfinished.mkdir()
-        write_tensors(unfinished / "state", _live_tensors(ranker, optimizer))
+        write_tensors(unfinished / "state", _live_tensors(ranker, optimizer) if optimizer else _live_weights(ranker))
         stored = asdict(state)
         _write_json(unfinished / "random.json", stored.pop("random"))
         _write_json(unfinished / "meta.json", {"format": FORMAT, **stored, "extra": dict(self.extra())})
@@ -141,7 +142,7 @@ def read_meta(path: Path) -> dict[str, Any]:
     return meta
 
 
-def resume(path: Path, ranker: nn.Module, optimizer: RankerOptimizer) -> TrainState:
+def resume(path: Path, ranker: Model, optimizer: RankerOptimizer) -> TrainState:
     """Weights, moments, schedules and state of the checkpoint, as they were: training goes on as if it had never stopped."""
     meta = read_meta(path)
     random = _read_json(path / "random.json")
@@ -151,16 +152,17 @@ def resume(path: Path, ranker: nn.Module, optimizer: RankerOptimizer) -> TrainSt
     return TrainState(**fields, random=random)
 
 
-def load_weights(path: Path, ranker: nn.Module) -> None:
+def load_weights(path: Path, ranker: Model) -> None:
     """Weights alone, of a checkpoint (moments are not read) or of a .safetensors or .npz file with the ranker's own names."""
     if path.suffix in (".safetensors", ".npz"):
         _load_file(path, ranker)
     else:
         read_meta(path)
+        ranker.make_room(_of_kind(tensor_shapes(path / "state"), MODEL))
         _load(path, _live_weights(ranker))
 
 
-def warm_start(source: Path, ranker: nn.Module, optimizer: RankerOptimizer) -> None:
+def warm_start(source: Path, ranker: Model, optimizer: RankerOptimizer) -> None:
     """Another run's weights and Adam's moments as a beginning, schedules at step 0; from a weights file the weights alone."""
     if source.suffix in (".safetensors", ".npz"):
         load_weights(source, ranker)
@@ -171,11 +173,11 @@ def warm_start(source: Path, ranker: nn.Module, optimizer: RankerOptimizer) -> N
     optimizer.updates = 0
 
 
-def _live_weights(ranker: nn.Module) -> dict[str, Tensor]:
+def _live_weights(ranker: Model) -> dict[str, Tensor]:
     return {MODEL + name: tensor.detach() for name, tensor in ranker.state_dict().items()}
 
 
-def _live_tensors(ranker: nn.Module, optimizer: RankerOptimizer) -> dict[str, Tensor]:
+def _live_tensors(ranker: Model, optimizer: RankerOptimizer) -> dict[str, Tensor]:
     names = {parameter: name for name, parameter in ranker.named_parameters()}
     return _live_weights(ranker) | {ADAM + name: tensor for name, tensor in optimizer.tensors(names).items()}
 
@@ -189,8 +191,10 @@ def _load(path: Path, live: dict[str, Tensor]) -> None:
     read_tensors(path / "state", live)
 
 
-def _load_file(path: Path, ranker: nn.Module) -> None:
-    stored, live = read_weights(path), ranker.state_dict()
+def _load_file(path: Path, ranker: Model) -> None:
+    stored = read_weights(path)
+    ranker.make_room(_shapes(stored))
+    live = ranker.state_dict()
     check_match(path, _shapes(stored), _shapes(live))
     for name, tensor in live.items():
         tensor.copy_(stored[name])

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from recap_exp.data.batch import Batch
 from recap_exp.errors import CheckpointError, DataError
+from recap_exp.model.base import Model
 from recap_exp.model.loss import reduce_losses, task_losses
 from recap_exp.training import seeds
 from recap_exp.training.checkpoint import Checkpoints, TrainState, load_weights
@@ -39,21 +40,25 @@ class FitResult:
 
     step: int
     """Updates made, those before a resume among them."""
-    best_step: int | None
+    evaluated: bool = False
+    """The watched partitions' metrics at `step` are logged."""
+    best_step: int | None = None
     """Step of the best evaluation; None where early stopping is off or its metric was never a number."""
-    best_value: float | None
+    best_value: float | None = None
     """The watched metric there."""
-    restored: bool
+    restored: bool = False
     """The ranker holds the weights of `best_step`; False: of the last step, whatever it is worth."""
-    stopped_early: bool
-    examples: int
+    stopped_early: bool = False
+    examples: int = 0
     """Rows that this call trained on."""
     seconds: float
     """Of this call, evaluations and checkpoints among them."""
+    notes: tuple[str, ...] = ()
+    """What is to be said of it, a line each."""
 
 
 def fit(
-    ranker: nn.Module,
+    ranker: Model,
     batches: Iterator[Batch],
     optimizer: RankerOptimizer,
     cfg: TrainerConfig,
@@ -102,6 +107,7 @@ def fit(
     ranker.eval()
     return FitResult(
         step=run.step,
+        evaluated=evaluate is not None and cfg.evaluate_every is not None,
         best_step=run.stopper.best_step,
         best_value=run.stopper.best_value,
         restored=restored,
@@ -116,7 +122,7 @@ class _Run:
 
     def __init__(
         self,
-        ranker: nn.Module,
+        ranker: Model,
         batches: Iterator[Batch],
         optimizer: RankerOptimizer,
         cfg: TrainerConfig,

@@ -9,7 +9,7 @@ from golden_numbers import CONFIGS, TASKS, golden_model
 
 from recap_exp.errors import CheckpointError
 from recap_exp.interop import export_original_state, load_original_state
-from recap_exp.model.config import InputConfig, MaskBlockConfig, MaskNetConfig, MLPConfig, ModelConfig, TowerConfig
+from recap_exp.model.config import InputConfig, MaskBlockConfig, MaskNetConfig, MLPConfig, RankerConfig, TowerConfig
 from recap_exp.model.ranker import build_ranker
 
 FAV = "_towers.recap__engagement__is_favorited.layers"
@@ -44,7 +44,7 @@ def test_export_numbers_dropouts_as_the_original_does():
     golden = golden_model("share_all")
     towers = {t: TowerConfig(layers=[16, 8, 1], dropout=0.1) for t in ("is_negative_feedback_v2", "is_report_tweet_clicked")}
     config = CONFIGS["share_all"]
-    config = ModelConfig(name="dropout", backbone=config.backbone, tower=config.tower, towers=towers)
+    config = RankerConfig(name="dropout", backbone=config.backbone, tower=config.tower, towers=towers)
     ranker = build_ranker(config, golden.schema, TASKS)
     load_original_state(ranker, golden.state)
     assert set(export_original_state(ranker)) == set(golden.state)
@@ -104,7 +104,7 @@ def test_tensors_load_too():
 def test_serial_masknet_with_mlp_and_without_batch_norm_in_the_input():
     """Combinations that the original names but can't run."""
     golden = golden_model("share_all")
-    config = ModelConfig(
+    config = RankerConfig(
         name="serial",
         input=InputConfig(batch_norm=None, embedding_layer_norm=False),
         backbone=MaskNetConfig(parallel=False, blocks=[MaskBlockConfig(output=8, aggregation=4)] * 2, mlp=MLPConfig(layers=[6, 4])),

@@ -16,10 +16,11 @@ from hypothesis.extra.numpy import arrays
 from recap_exp.data.batch import Batch
 from recap_exp.data.schema import Block, Schema
 from recap_exp.errors import ConfigError, DataError
-from recap_exp.model.config import InputConfig, MLPConfig, ModelConfig, TowerConfig
+from recap_exp.model.blocks import used_blocks
+from recap_exp.model.config import InputConfig, MLPConfig, RankerConfig, TowerConfig
 from recap_exp.model.input import DoubleNormLog, log1p_abs
 from recap_exp.model.norm import FiniteLayerNorm
-from recap_exp.model.ranker import build_ranker, used_blocks
+from recap_exp.model.ranker import build_ranker
 
 VARIANTS = ["share_all", "share_none", "share_partial", "serial_nomlp", "mlp_backbone", "input_layer_norm"]
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -160,7 +161,7 @@ def block(kind, width: int) -> Block:
 SCHEMA = Schema(
     blocks={"emb": block("embedding", 3), "d": block("discrete", 2), "more": block("continuous", 2), "c": block("continuous", 4)}
 )
-MLP_ONLY = ModelConfig(name="m", backbone=MLPConfig(layers=[4]), tower=TowerConfig(layers=[1]))
+MLP_ONLY = RankerConfig(name="m", backbone=MLPConfig(layers=[4]), tower=TowerConfig(layers=[1]))
 
 
 def test_used_blocks_stand_in_the_schemas_order():

@@ -10,7 +10,7 @@ import torch
 
 from recap_exp.data.batch import Batch
 from recap_exp.data.schema import Block, Schema
-from recap_exp.model.config import BatchNormConfig, InputConfig, MLPConfig, ModelConfig, TowerConfig
+from recap_exp.model.config import BatchNormConfig, InputConfig, MLPConfig, RankerConfig, TowerConfig
 from recap_exp.model.ranker import Ranker, build_ranker
 from recap_exp.training.checkpoint import Checkpoints
 from recap_exp.training.config import LinearRamp, OptimizerConfig, TrainerConfig
@@ -38,7 +38,7 @@ def make_ranker(seed: int = 0, batch_norm: bool = True, dropout: float = 0.2, ta
     torch.manual_seed(seed)
     norm = BatchNormConfig() if batch_norm else None
     tower = TowerConfig(layers=[6, 1], batch_norm=norm, dropout=dropout, affine_map=True)
-    cfg = ModelConfig(
+    cfg = RankerConfig(
         name="test",
         input=InputConfig(batch_norm=BatchNormConfig(affine=True, momentum=0.01) if batch_norm else None),
         backbone=MLPConfig(layers=[hidden], final_activation=True),
