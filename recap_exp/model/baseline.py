@@ -31,8 +31,8 @@ class Baseline(Model):
         """
         prepared = self._prepare(features_ND, seed)
         for t, task in enumerate(self.tasks):
-            labels_N = labels_NT[:, t]
-            weights_N = None if weights_NT is None else weights_NT[:, t]
+            labels_N = np.ascontiguousarray(labels_NT[:, t])
+            weights_N = None if weights_NT is None else np.ascontiguousarray(weights_NT[:, t])
             mass = float(len(labels_N) if weights_N is None else weights_N.sum(dtype=np.float64))
             positive = float((labels_N if weights_N is None else labels_N * weights_N).sum(dtype=np.float64))
             if 0 < positive < mass:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -68,7 +68,7 @@ class BoostedTrees(Baseline):
             self._parsed[t] = (text, booster)
         return self._parsed[t][1]
 
-    def _prepare(self, features_ND: np.ndarray, seed: int) -> Dataset:
+    def _prepare(self, features_ND: np.ndarray, seed: int) -> tuple[Dataset, dict[str, Any]]:
         import lightgbm
 
         parameters = {
@@ -84,14 +84,14 @@ class BoostedTrees(Baseline):
             "num_threads": torch.get_num_threads(),
             "verbosity": -1,
         }
-        return lightgbm.Dataset(_missing(features_ND), params=parameters).construct()
+        return lightgbm.Dataset(_missing(features_ND), params=parameters).construct(), parameters
 
-    def _fit_task(self, prepared: Dataset, t: int, labels_N: np.ndarray, weights_N: np.ndarray | None) -> str | None:
+    def _fit_task(self, prepared: Any, t: int, labels_N: np.ndarray, weights_N: np.ndarray | None) -> str | None:
         import lightgbm
 
-        prepared.set_label(labels_N).set_weight(weights_N)
-        text = lightgbm.train(prepared.get_params(), prepared, num_boost_round=self.cfg.trees).model_to_string()
-        self._store(t, text.encode())
+        dataset, parameters = prepared
+        dataset.set_label(labels_N).set_weight(weights_N)
+        self._store(t, lightgbm.train(parameters, dataset, num_boost_round=self.cfg.trees).model_to_string().encode())
         return None
 
     def _fit_constant(self, t: int, logit: float) -> None:
