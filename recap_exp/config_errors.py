@@ -36,8 +36,11 @@ def options(group: str) -> list[str]:
     return sorted(p.stem for p in (conf_dir() / group).glob("*.yaml"))
 
 
-def explain_composition(error: Exception, command: str, overrides: Sequence[str]) -> ConfigError:
-    """Finds the override that Hydra could not apply, and says what would have been right."""
+def explain_composition(error: Exception, command: str, overrides: Sequence[str], known: Any = None) -> ConfigError:
+    """Finds the override that Hydra could not apply, and says what would have been right.
+
+    known: the configuration that they were to change; None: the one that the choices among them compose.
+    """
     if isinstance(error, ConfigError):
         return error
     from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -67,7 +70,7 @@ def explain_composition(error: Exception, command: str, overrides: Sequence[str]
                 keys += [f"{override.key_or_group}.{name}" for name in inside]
     if keys:
         try:
-            composed: Any = compose_untyped(command, choices) if len(choices) < len(overrides) else {}
+            composed: Any = known if known is not None else compose_untyped(command, choices) if len(choices) < len(overrides) else {}
         except ConfigError:
             composed = {}
         for key in keys:

@@ -16,7 +16,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("data",),
     ("model", "metrics"),
     ("training", "evaluation", "scoring", "sweep", "tracking"),
-    ("config", "checks", "help", "config_errors", "composition"),
+    ("config", "checks", "help", "config_errors", "composition", "stored"),
     ("comparison", "dependencies", "experiment", "finished", "interop", "make_data", "pyfunc", "record", "rerun", "rescore", "runs"),
     ("commands",),
     ("job", "sweeper", "sweep_record"),
@@ -27,7 +27,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 SHARED = FLOORS[0] + FLOORS[5] + FLOORS[6] + FLOORS[8] + FLOORS[9]
 """Single modules that may import others of their own floor. Rooms beside each other may not."""
 
-LIGHT = ("cli", "help", "config", "checks", "composition", "config_errors", "plain_yaml")
+LIGHT = ("cli", "help", "config", "checks", "composition", "config_errors", "plain_yaml", "stored")
 """What runs before a configuration is known to be right, and the rooms' config modules with it."""
 
 HEAVY = {"torch", "mlflow", "pandas", "numpy", "pyarrow", "scipy", "sklearn", "matplotlib", "torchmetrics"}
