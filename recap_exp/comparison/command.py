@@ -29,6 +29,10 @@ def compare_and_report(
     folder = comparisons_dir() / chosen.name
     write_csv(runs_table(c), folder / "runs.csv")
     write_csv(settings_table(c), folder / "settings.csv")
+    from recap_exp.comparison.page import page  # draws, which a reader of tables alone need not wait for
+
+    with whole(folder / "report.html") as draft:
+        draft.write_text(page(c, chosen), encoding="utf-8")
     out = console()
     for metric in c.metrics:
         out.print(heading(c, metric), style="bold", highlight=False)

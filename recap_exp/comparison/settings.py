@@ -20,13 +20,15 @@ class Setting:
 
     values: dict[str, Value]
     """What tells it from the other settings, by key."""
+    shown: dict[str, str] = field(default_factory=dict)
+    """The same as short texts."""
     runs: list[ComparedRun] = field(default_factory=list)
     """One a seed: those that its statistics are made of."""
 
     @property
     def label(self) -> str:
         """`mlp rate=0.001`: a group's choice says by itself what it is."""
-        said = [show(v) if k in (*NAMED, *UNNAMED) else f"{k.rsplit('.', 1)[-1]}={show(v)}" for k, v in self.values.items()]
+        said = [v if k in (*NAMED, *UNNAMED) else f"{k.rsplit('.', 1)[-1]}={v}" for k, v in self.shown.items()]
         return " ".join(said) or (self.runs[0].name if self.runs else "")
 
     def by_seed(self, metric: str) -> dict[int, float]:
@@ -44,6 +46,10 @@ def settings(runs: Sequence[ComparedRun], keys: Sequence[str]) -> tuple[list[Set
         setting = found.setdefault(tuple(values.values()), Setting(values=values))
         if run.finished:
             setting.runs = sorted([r for r in setting.runs if r.seed != run.seed] + [run], key=lambda r: r.seed)
+    for key in keys:
+        texts = apart([show(setting.values[key]) for setting in found.values()])
+        for setting, text in zip(found.values(), texts, strict=True):
+            setting.shown[key] = text
     counted = {run.id for setting in found.values() for run in setting.runs}
     return list(found.values()), [run for run in runs if run.id not in counted]
 
@@ -108,6 +114,15 @@ def show(value: Value) -> str:
     return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
+def apart(texts: Sequence[str], most: int = 36) -> list[str]:
+    """The texts; where some are long, without the words that all begin with."""
+    if max(map(len, texts), default=0) <= most:
+        return list(texts)
+    same = next((i for i, letters in enumerate(zip(*texts, strict=False)) if len(set(letters)) > 1), 0)
+    begin = texts[0].rfind(" ", 0, same) + 1 or same
+    return [short("…" * (begin > 0) + text[begin:], most) for text in texts]
+
+
 def short(text: str, most: int = 36) -> str:
-    """The text, its middle left out where it is long."""
-    return text if len(text) <= most else f"{text[: most // 2 - 1]}…{text[-(most // 2) :]}"
+    """The text, cut where it is long."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"

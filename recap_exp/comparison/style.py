@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from recap_exp.comparison.read import Value
 from recap_exp.comparison.settings import show
@@ -34,12 +35,19 @@ def new_figure(width: float = 7.0, height: float = 4.0) -> Figure:
 
 def tidy(ax: Axes, title: str, x: str, y: str) -> None:
     """Title, labels, no box, a grid that stays behind."""
-    ax.set(xlabel=x, ylabel=y)
+    ax.set_xlabel(x, fontsize=9)
+    ax.set_ylabel(y, fontsize=9)
     ax.set_title(title, loc="left", fontsize=10.5)
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(True, axis="y", color="#E6E8EB", linewidth=0.8)
     ax.set_axisbelow(True)
     ax.tick_params(labelsize=8.5)
+
+
+def ink(image: AxesImage, value: float) -> str:
+    """Black or white, whichever is read better on the colour of `value`."""
+    red, green, blue = image.to_rgba(np.array([value]))[0][:3]
+    return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"
 
 
 def svg(figure: Figure) -> str:
@@ -84,9 +92,9 @@ class Axis:
 
 
 def _evener_in_logarithm(numbers: Sequence[float]) -> bool:
-    """Where numbers span a factor of 20 or more: whether their median is nearer the middle on a logarithmic line."""
+    """Where numbers span a factor of 8 or more: whether their median is nearer the middle on a logarithmic line."""
     low, mid, high = np.quantile(numbers, [0, 0.5, 1])
-    if low <= 0 or high / low < 20:
+    if low <= 0 or high / low < 8:
         return False
     return bool(abs(np.log(mid / low) / np.log(high / low) - 0.5) < abs((mid - low) / (high - low) - 0.5))
 

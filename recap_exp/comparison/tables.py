@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from recap_exp.comparison.compare import Comparison
 from recap_exp.comparison.read import ComparedRun
-from recap_exp.comparison.settings import short, show
 from recap_exp.comparison.statistics import Difference
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ def cells(c: Comparison, metric: str) -> tuple[list[str], list[list[str]]]:
     names = ["", *c.keys, "seeds", "mean", "95 % interval", f"minus the {c.reference_word}", "interval of that", "which is"]
     rows = []
     for i, (setting, s, d) in enumerate(zip(c.settings, c.summaries[metric], c.differences[metric], strict=True)):
-        row = [str(i + 1), *(short(show(v)) for v in setting.values.values()), str(s.n)]
+        row = [str(i + 1), *setting.shown.values(), str(s.n)]
         spread = "" if math.isnan(s.std) else f" ± {s.std:.{digits}f}"
         row += [f"{s.mean:.{digits}f}{spread}" if s.n else "–", interval(s.low, s.high, digits)]
         if d is None:

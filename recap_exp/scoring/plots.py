@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from scipy import stats
 
+from recap_exp.scoring.asinh import linear_width
+from recap_exp.scoring.asinh import ticks as ticks_of
 from recap_exp.scoring.groups import Groups
 from recap_exp.scoring.score import Scores
 
@@ -35,20 +37,6 @@ def tidy(ax: Axes, title: str, x: str, y: str) -> None:
 def sample_rows(count: int, most: int = SAMPLE) -> np.ndarray:
     """All rows, or `most` of them drawn without replacement, always the same."""
     return np.arange(count) if count <= most else np.sort(np.random.default_rng(0).choice(count, most, replace=False))
-
-
-def linear_width(sum_N: np.ndarray) -> float | None:
-    """Half-width of the linear middle of an asinh axis, for scores whose tail dwarfs the bulk: a sure report alone weighs -369.
-    None: a linear axis will do."""
-    low, first, third, high = np.quantile(sum_N, [0.001, 0.25, 0.75, 0.999])
-    spread = float(third - first)
-    return spread if spread > 0 and high - low > 15 * spread else None
-
-
-def _asinh_ticks(width: float, low: float, high: float) -> list[float]:
-    """0 and, on either side, the powers of ten beyond the linear middle."""
-    powers = 10.0 ** np.arange(np.ceil(np.log10(2 * width)), 9)
-    return [t for t in (*-powers[::-1], 0.0, *powers) if low <= t <= high]
 
 
 def distribution(sum_N: np.ndarray, groups: Groups | None, title: str) -> Figure:
@@ -87,7 +75,7 @@ def distribution(sum_N: np.ndarray, groups: Groups | None, title: str) -> Figure
     tidy(ax, title, "score (weighted sum)" + (f"\n{'; '.join(notes)}" if notes else ""), "density along the axis" if width else "density")
     if width:
         ax.set_xscale("asinh", linear_width=width)
-        ax.set_xticks(ticks := _asinh_ticks(width, *back(edges[[0, -1]])), [f"{t:g}" for t in ticks])
+        ax.set_xticks(ticks := ticks_of(width, *back(edges[[0, -1]])), [f"{t:g}" for t in ticks])
         ax.minorticks_off()
     ax.set_xlim(*back(edges[[0, -1]]))
     ax.legend(frameon=False, fontsize=9)
@@ -125,7 +113,7 @@ def by_rank(scores: Scores, title: str) -> Figure:
     ax.set_xscale("log")
     if width := linear_width(scores.sum_N):
         ax.set_yscale("asinh", linear_width=width)
-        ax.set_yticks(ticks := _asinh_ticks(width, sorted_N[-1], sorted_N[0]), [f"{t:g}" for t in ticks])
+        ax.set_yticks(ticks := ticks_of(width, sorted_N[-1], sorted_N[0]), [f"{t:g}" for t in ticks])
         ax.yaxis.minorticks_off()
     if sorted_N[-1] < 0:
         ax.axhline(0, color=GREY, linewidth=0.8)
