@@ -91,7 +91,7 @@ class Dependencies:
 
     def write(self, file: Path) -> None:
         """Stores it as JSON, whole or not at all."""
-        with whole(file) as draft:
+        with whole(file, alone=True) as draft:
             draft.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
     @classmethod

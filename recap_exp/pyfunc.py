@@ -37,6 +37,7 @@ from recap_exp.model.predictions import Predictions
 from recap_exp.scoring.score import score
 from recap_exp.scoring.weights import Term, Weights
 from recap_exp.tasks import Rates
+from recap_exp.whole import draft_of, remove_drafts
 
 WEIGHTS, SERVING = "weights.safetensors", "serving.yaml"
 CHUNK = 4096
@@ -84,7 +85,8 @@ def save_pyfunc(
         scoring=asdict(weights),
         probabilities=probabilities,
     )
-    draft = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:6]}")
+    remove_drafts(folder)
+    draft = draft_of(folder)
     data = draft / "data"
     data.mkdir(parents=True)
     save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in ranker.state_dict().items()}, data / WEIGHTS)

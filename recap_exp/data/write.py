@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -24,6 +23,7 @@ from recap_exp.data.progress import RowProgress
 from recap_exp.data.schema import Block, Columns, Rows, Schema
 from recap_exp.data.sinks import SUFFIX, open_sink
 from recap_exp.errors import DataError
+from recap_exp.whole import draft_of
 
 
 class AlreadyThere(DataError):
@@ -83,7 +83,7 @@ def write_dataset(
     if folder.exists():
         raise AlreadyThere(f"{folder} exists already: remove it, or choose another folder")
     stored = stored_schema(schema, format, layout)
-    draft = folder.parent / f".{folder.name}.{os.getpid()}-{time.monotonic_ns()}"
+    draft = draft_of(folder)
     manifest: dict[str, Any] = {
         "version": VERSION,
         "name": name,

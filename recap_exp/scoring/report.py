@@ -69,7 +69,7 @@ class ScoreReport:
 
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "candidates.parquet"
-        with whole(path) as draft:
+        with whole(path, alone=True) as draft:
             pq.write_table(pa.table(self.candidates), draft, compression="zstd")
         return path
 

@@ -24,5 +24,5 @@ def update_run(folder: Path, **fields: Any) -> None:
     """Set these fields and leave the others as they are."""
     with open(folder / f".{RUN}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with whole(folder / RUN) as draft:
+        with whole(folder / RUN, alone=True) as draft:
             draft.write_text(json.dumps(read_run(folder) | fields, indent=2, default=str) + "\n")

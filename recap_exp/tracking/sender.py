@@ -202,7 +202,7 @@ class Sender:
 
     def _note(self, offset: int, **fields: Any) -> None:
         self.state |= {"offset": offset, **fields}
-        with whole(self.folder / SENT) as draft:
+        with whole(self.folder / SENT, alone=True) as draft:
             draft.write_text(json.dumps(self.state))
 
 
