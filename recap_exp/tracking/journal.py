@@ -46,12 +46,17 @@ class Journal:
         if not self._locked():
             os.close(self._file)
             raise RecapError(f"run {folder.name} is being written by another process; wait for it or stop it")
-        self._unwritten = b"\n" if self._torn() else b""
+        self._unwritten = b""
         self._warned = False
+        if self._torn():
+            self._write(b"\n")
 
     def append(self, kind: str, **fields: Any) -> None:
         """One record, now. Where the disk is full it waits in memory for the next call."""
-        line = json.dumps({"t": time.time_ns() // 1_000_000, "k": kind, **fields}, separators=(",", ":"), default=str).encode() + b"\n"
+        record = {"t": time.time_ns() // 1_000_000, "k": kind, **fields}
+        self._write(json.dumps(record, separators=(",", ":"), default=str).encode() + b"\n")
+
+    def _write(self, line: bytes) -> None:
         with self._lock:
             self._unwritten += line
             try:

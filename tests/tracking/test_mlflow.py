@@ -17,7 +17,7 @@ import pytest
 from recap_exp.tracking.journal import read
 from recap_exp.tracking.run_file import read_run
 from recap_exp.tracking.send import send, unsent_runs
-from recap_exp.tracking.sender import Sender, is_sent, sent
+from recap_exp.tracking.sender import Sender, is_sent, only_sender, sent
 
 
 def client(outputs: Path) -> Any:
@@ -175,6 +175,11 @@ def until(condition: Any, seconds: float) -> None:
         time.sleep(0.1)
 
 
+def nobody_sends(folder: Path) -> bool:
+    with only_sender(folder) as alone:
+        return alone
+
+
 @pytest.mark.parametrize("sender_dies", [True, False])
 def test_a_killed_run_is_whole_and_closed(store_ready: Path, sender_dies: bool) -> None:
     """kill -9 in mid-run: with its sender, `send` does the rest; else the sender does."""
@@ -182,12 +187,13 @@ def test_a_killed_run_is_whole_and_closed(store_ready: Path, sender_dies: bool) 
     assert process.stdout is not None
     sender = int(process.stdout.readline())
     process.stdout.readline()
-    if sender_dies:
-        os.kill(sender, signal.SIGKILL)
-    process.kill()
+    process.kill()  # first: it would replace its sender
     process.wait()
     process.stdout.close()
     folder = store_ready / "runs/killed"
+    if sender_dies:
+        os.kill(sender, signal.SIGKILL)
+        until(lambda: nobody_sends(folder), 60)
     if sender_dies:
         assert send("killed") == 0
     else:
