@@ -13,7 +13,7 @@ from recap_exp.tracking.config import check_uri
 PORT = 5000
 """Of the user interface that `recap-exp ui` starts."""
 VIEW = "recap"
-"""Name of the view of an experiment's runs that is stored with the experiment: see columns.py."""
+"""Name of the view of an experiment's runs that is stored with the experiment: see views.py."""
 
 
 def default_uri() -> str:
@@ -57,9 +57,14 @@ def run_url(uri: str, experiment_id: str, run_id: str) -> str:
     return f"{ui_base(uri)}/#/experiments/{experiment_id}/runs/{run_id}"
 
 
-def compare_url(uri: str, experiment_id: str, base: str | None = None) -> str:
-    """The list of an experiment's runs, with the columns that `columns.py` chose."""
-    return f"{base or ui_base(uri)}/#/experiments/{experiment_id}/runs?viewStateShareKey={VIEW}"
+def sweep_view_key(sweep: str) -> str:
+    """Name of the view of one sweep's jobs."""
+    return f"{VIEW}-{sweep}"
+
+
+def compare_url(uri: str, experiment_id: str, base: str | None = None, sweep: str | None = None) -> str:
+    """The list of an experiment's runs, or of a sweep's jobs, with the columns that `views.py` chose."""
+    return f"{base or ui_base(uri)}/#/experiments/{experiment_id}/runs?viewStateShareKey={sweep_view_key(sweep) if sweep else VIEW}"
 
 
 def ui_command(uri: str) -> str | None:

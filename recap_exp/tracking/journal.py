@@ -4,6 +4,7 @@ Every record has `k` (its kind) and `t` (ms since 1970); the rest belongs to the
 
     start     run, experiment, name, tags, notes, uri       a process began to write (again, after a resume);
               [parent]                                      our id of the run that this one belongs to
+              [sweep {varied, objectives}]                  how a sweep's jobs are shown
     params    v {name: value}
     metrics   v {name: number}, step                        NaN and infinities as Python's json writes them
     tags      v {name: text}

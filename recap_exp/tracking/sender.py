@@ -162,8 +162,8 @@ class Sender:
     def _single(self, record: Record) -> None:
         from mlflow.exceptions import MlflowException
 
-        from recap_exp.tracking.columns import show_columns
         from recap_exp.tracking.store import is_refusal
+        from recap_exp.tracking.views import show_run, show_sweep
 
         run, kind = self.open(), record["k"]
         try:
@@ -173,12 +173,14 @@ class Sender:
                 self.store.dataset(run.info.run_id, record)
             elif kind == "end":
                 self.store.end(run.info.run_id, record["status"], record["t"])
-                show_columns(self.store, run.info.run_id)
+                show_run(self.store, run.info.run_id, self._sweep())
                 self.state["closed"] = True
             elif kind == "start":
                 if self.state.get("closed"):
                     self._run = self.store.run(record, run.info.run_id)
                     self.state["closed"] = False
+                if "sweep" in record:
+                    show_sweep(self.store, run.info.experiment_id, {"run": record["run"], **record["sweep"]})
                 if parent := record.get("parent"):
                     self.state["awaits"] = parent
                     self._link()
@@ -186,6 +188,12 @@ class Sender:
             if isinstance(error, MlflowException) and not is_refusal(error):
                 raise
             self.refused.append(f"{kind} {record.get('path') or record.get('name')}: {first_line(error)}")
+
+    def _sweep(self) -> dict[str, Any] | None:
+        """What the parent says of itself, where it is a sweep whose folder is here."""
+        parent = self._start.get("parent")
+        start = first_start(self.folder.parent / parent) if parent else None
+        return {"run": parent, **start["sweep"]} if start and "sweep" in start else None
 
     def _link(self) -> None:
         """Puts the run under its parent as soon as that is in the store; a parent that goes to no store or another one is not awaited."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -11,6 +12,16 @@ if TYPE_CHECKING:
 
 Status = Literal["FINISHED", "FAILED", "KILLED", "PRUNED"]
 """PRUNED: ended early, because others do better."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepView:
+    """By what a sweep's jobs are told apart and judged in MLflow's interface. Jobs carry the tag recap.sweep, the sweep's id."""
+
+    varied: Sequence[str]
+    """Params that vary."""
+    objectives: Mapping[str, Literal["maximize", "minimize"]]
+    """Metrics; the jobs are sorted by the first, the best on top."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +38,8 @@ class RunInfo:
     notes: str = ""
     parent: str | None = None
     """Our id of the run that this one belongs to: a sweep, or the run that was scored."""
+    sweep: SweepView | None = None
+    """How the jobs of this run are shown, where it is a sweep."""
 
 
 class Tracker(Protocol):
@@ -66,7 +79,7 @@ class Tracker(Protocol):
 
     @property
     def compare_url(self) -> str | None:
-        """Where the experiment's runs stand side by side with the columns that tell them apart; None while the run is in no store."""
+        """Where the experiment's runs, or a sweep's jobs, stand with what tells them apart; None while the run is in no store."""
 
     def finish(self, status: Status = "FINISHED", wait: bool = True) -> bool:
         """Close the run and wait until its records are in the store; wait=False: they get there meanwhile (delivery.drain waits for all).

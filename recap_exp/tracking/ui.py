@@ -12,7 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 
 from recap_exp.errors import RecapError
-from recap_exp.tracking.destination import PORT, artifacts_dir, compare_url, is_server, resolve_uri
+from recap_exp.tracking.destination import PORT, VIEW, artifacts_dir, compare_url, is_server, resolve_uri
 
 HOST = "127.0.0.1"
 QUIET = {
@@ -61,11 +61,11 @@ def ui(port: int = PORT, uri: str | None = None) -> None:
 
 def newest_experiments(uri: str, port: int, most: int = 5) -> Iterator[tuple[str, str]]:
     """Names of the experiments that were written last, each with the address of its runs side by side."""
-    from recap_exp.tracking.columns import TAG
     from recap_exp.tracking.store import Store
+    from recap_exp.tracking.views import TAG
 
     for experiment in Store(uri).client.search_experiments(order_by=["last_update_time DESC"], max_results=most):
-        if TAG in experiment.tags:
+        if TAG + VIEW in experiment.tags:
             yield experiment.name, compare_url(uri, experiment.experiment_id, f"http://{HOST}:{port}")
 
 
