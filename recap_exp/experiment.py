@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from recap_exp.composition import compared_scorings, from_yaml
+from recap_exp.composition import compared_scorings, from_yaml, to_yaml
 from recap_exp.config import ExperimentConfig
 from recap_exp.data.assemble import Assembler, assembler, is_stratum
 from recap_exp.data.dataset import Dataset
@@ -33,11 +33,13 @@ from recap_exp.record import RunRecord, recording
 from recap_exp.runs import RunFolder, find_run, new_run
 from recap_exp.scoring.report import ScoreReport, report
 from recap_exp.sweep.job import SweepJob
+from recap_exp.tracking.send import unsent_runs
 from recap_exp.training.baseline import fit_baseline
 from recap_exp.training.checkpoint import Checkpoints, resume, warm_start
 from recap_exp.training.loop import FitResult, fit
 from recap_exp.training.optimizer import build_optimizer
 from recap_exp.training.seeds import prepare_torch
+from recap_exp.whole import whole
 
 # The evaluation's tables say it, once a partition.
 warnings.filterwarnings("ignore", category=OneClassWarning)
@@ -60,17 +62,19 @@ def train_and_record(cfg: ExperimentConfig, rerun_of: RunFolder | None = None) -
     """`recap-exp train`: everything from data to a recorded run. A run that fails is recorded as failed, with what it has."""
     job = SweepJob.of(cfg.sweep)
     folder, cfg = taken_up(cfg, job)
+    cfg = pinned(cfg)
     dataset = prepare(cfg.data, [task.label for task in cfg.tasks.values()])
     check_columns(cfg, dataset.schema)
     depends = depends_on(cfg, dataset)
-    folder = folder or new_run("train", cfg.name, job)
+    folder = folder or new_run("train", cfg.name, to_yaml(cfg), job)
     with recording(cfg, folder, recipe=cfg.name, job=job, rerun_of=rerun_of) as record:
         record.depends(depends)
         record.dataset(dataset)
         device = prepare_torch(cfg.seed, cfg.trainer)
         ranker = build_model(cfg, dataset.schema).to(device)
         record.built(ranker)
-        folder.schema.write_text(json.dumps(dataset.schema.to_json()))
+        with whole(folder.schema, alone=True) as draft:
+            draft.write_text(json.dumps(dataset.schema.to_json()))
         fitted = train(cfg, dataset, ranker, record, job)
         evaluations, scored = evaluate_partitions(cfg, dataset, ranker)
         record.fitted(fitted)
@@ -100,8 +104,20 @@ def taken_up(cfg: ExperimentConfig, job: SweepJob | None = None) -> tuple[RunFol
         raise ConfigError(f"resume={cfg.resume} goes on with the run's own configuration: drop {' '.join(others)}, or start a new run")
     folder = find_run(cfg.resume or "latest", finished=False)
     if folder.card.get("status") == "FINISHED":
-        raise ConfigError(f"resume={cfg.resume}: run {folder.id} is finished, there is nothing left to do; start a new run")
+        left = f"; `recap-exp send run={folder.id}` brings the rest of its records to MLflow" if any(unsent_runs(folder.id)) else ""
+        raise ConfigError(f"resume={cfg.resume}: run {folder.id} is finished, there is nothing left to do{left or '; start a new run'}")
+    if folder.alive:
+        raise ConfigError(f"resume={cfg.resume}: run {folder.id} goes on in another process; wait for it, or stop it first")
     return folder, from_yaml(ExperimentConfig, folder.config)
+
+
+def pinned(cfg: ExperimentConfig) -> ExperimentConfig:
+    """`cfg` with the very run or file that `trainer.warm_start` means now, so that it means the same when the run is taken up."""
+    if cfg.trainer.warm_start is None:
+        return cfg
+    path = Path(cfg.trainer.warm_start).expanduser()
+    source = str(path.resolve()) if path.exists() else find_run(cfg.trainer.warm_start).id
+    return replace(cfg, trainer=replace(cfg.trainer, warm_start=source))
 
 
 def check_columns(cfg: ExperimentConfig, schema: Schema) -> None:

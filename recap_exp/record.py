@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from recap_exp.composition import plain, to_yaml
+from recap_exp.composition import plain
 from recap_exp.config import ExperimentConfig, ScoreConfig
 from recap_exp.data.dataset import Dataset
 from recap_exp.data.schema import Schema
@@ -168,11 +167,8 @@ class RunRecord:
 
     def model(self, ranker: Model, schema: Schema, cfg: ExperimentConfig, report: ScoreReport) -> None:
         """A model that mlflow.pyfunc loads: features in, probabilities and the score of `report`'s weights out."""
-        place = self.folder.path / "model"
-        if place.exists():  # a run that was taken up again
-            shutil.rmtree(place)
         folder = save_pyfunc(
-            place,
+            self.folder.path / "model",
             ranker=ranker,
             model=cfg.model,
             schema=schema,
@@ -226,7 +222,6 @@ def recording(
     waits at its own end until all are in the store (tracking.delivery.drain).
     """
     tracking = cfg.tracking
-    folder.config.write_text(to_yaml(cfg))
     varied = job.varied(cfg.overrides) if job else {}
     if rerun_of:
         folder.note(rerun_of=rerun_of.id)
@@ -243,7 +238,6 @@ def recording(
     tracker = open_tracker(tracking, info)
     record = RunRecord(tracker, folder, Console(quiet=True) if job else console(), tracking.uri)
     status: Status = "FAILED"
-    folder.note(status="RUNNING")
     try:
         tracker.params(varied or params(cfg, tracking.params))
         tracker.artifact(folder.config)
@@ -262,7 +256,6 @@ def recording(
         tracker.text("".join(traceback.format_exception(error)), "error.txt")
         raise
     finally:
-        folder.note(status=status)
         tracker.finish(status, wait=job is None)  # a sweep waits for all of its jobs
         if status == "FINISHED":
             record.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from recap_exp.checks import check_scoring
-from recap_exp.composition import compared_scorings
+from recap_exp.composition import compared_scorings, to_yaml
 from recap_exp.config import ScoreConfig
 from recap_exp.data.dataset import Dataset
 from recap_exp.data.prepare import prepare
@@ -47,7 +47,7 @@ def rescore(cfg: ScoreConfig, rerun_of: RunFolder | None = None) -> list[ScoreRe
 
     depends = depends_on(cfg, run, dataset)
     job = SweepJob.of(cfg.sweep)
-    folder = new_run("score", trained.name, job)
+    folder = new_run("score", trained.name, to_yaml(cfg), job)
     tags = {"recap.scored_run": run.folder.id}
     with recording(cfg, folder, recipe=trained.name, tags=tags, parent=run.folder.id, job=job, rerun_of=rerun_of) as record:
         record.depends(depends)

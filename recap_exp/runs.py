@@ -11,6 +11,7 @@ from typing import Any
 from recap_exp.errors import CheckpointError
 from recap_exp.paths import runs_dir
 from recap_exp.sweep.job import SweepJob
+from recap_exp.tracking.journal import is_being_written
 from recap_exp.tracking.run_file import read_run, update_run
 
 
@@ -53,18 +54,29 @@ class RunFolder:
         except ValueError:
             return {}
 
+    @property
+    def alive(self) -> bool:
+        """Whether a process is at work on it."""
+        return is_being_written(self.path)
+
     def note(self, **values: Any) -> None:
         """Writes values onto the card, whole or not at all."""
         update_run(self.path, **values)
 
 
-def new_run(command: str, name: str, job: SweepJob | None = None) -> RunFolder:
-    """A fresh folder for a run; of a sweep's job, each knows of the other from then on."""
+def new_run(command: str, name: str, config: str | None = None, job: SweepJob | None = None) -> RunFolder:
+    """A fresh folder for a run; of a sweep's job, each knows of the other from then on.
+
+    config: the run's configuration as YAML. The card comes last: whatever is found as a run can be taken up.
+    """
     folder = RunFolder(runs_dir() / f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}")
     folder.path.mkdir(parents=True)
-    folder.note(id=folder.id, command=command, name=name, status="RUNNING", started=datetime.now().isoformat(timespec="seconds"))
+    if config is not None:
+        folder.config.write_text(config)
+    started = datetime.now().isoformat(timespec="seconds")
+    belongs = {"sweep": job.sweep, "job": job.number} if job else {}
+    folder.note(id=folder.id, command=command, name=name, status="RUNNING", started=started, **belongs)
     if job:
-        folder.note(sweep=job.sweep, job=job.number)
         job.note(run=folder.id)
     return folder
 
@@ -72,12 +84,15 @@ def new_run(command: str, name: str, job: SweepJob | None = None) -> RunFolder:
 def find_run(text: str, command: str | None = "train", finished: bool | None = True) -> RunFolder:
     """The run that `text` means: our id, MLflow's id, the unambiguous beginning of either, or `latest`: the newest (un)finished one.
 
-    command: only runs of it; None: of any. finished: what `latest` must be; None: either.
+    command: only runs of it; None: of any. finished: what `latest` must be; None: either. Unfinished is a run that
+    could go on: no process is at work on it, and no sweep has given it up.
     """
     folders = [RunFolder(p.parent) for p in sorted(runs_dir().glob("*/run.json"))]
     folders = [f for f in folders if command is None or f.card.get("command") == command]
     if text == "latest":
-        done = [f for f in folders if finished is None or (f.card.get("status") == "FINISHED") == finished]
+        done = [f for f in folders if finished is None or finished == (f.card.get("status") == "FINISHED")]
+        if finished is False:
+            done = [f for f in done if f.card.get("status") != "PRUNED" and not f.alive]
         if not done:
             kind = {True: "finished run", False: "unfinished run", None: command or "run"}[finished]
             raise CheckpointError(f"no {kind} in {runs_dir()}: {'run `recap-exp train` first, or ' if finished else ''}name a run")

@@ -121,7 +121,7 @@ def sweep_recording(cfg: ExperimentConfig | ScoreConfig, folder: RunFolder, card
     )
     tracker = open_tracker(tracking, info)  # first: it refuses a sweep that another process works on
     card.write(folder.path)
-    folder.note(status="RUNNING", varied=card.varied)
+    folder.note(varied=card.varied)
     record = SweepRecord(tracker, folder, card, jobs)
     status: Status = "FAILED"
     try:
@@ -135,7 +135,6 @@ def sweep_recording(cfg: ExperimentConfig | ScoreConfig, folder: RunFolder, card
         raise
     finally:
         record.close()
-        folder.note(status=status)
         tracker.finish(status, wait=False)
         unsent = drain(FINISH_S if status == "FINISHED" else STOPPED_S, also=[runs_dir() / c.run for c in jobs.all() if c.run])
         _last_words(tracker, folder, tracking.uri, unsent)

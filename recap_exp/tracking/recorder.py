@@ -14,6 +14,7 @@ from recap_exp.tracking.delivery import deliver
 from recap_exp.tracking.destination import compare_url, run_url
 from recap_exp.tracking.journal import Journal, records
 from recap_exp.tracking.links import link
+from recap_exp.tracking.run_file import update_run
 from recap_exp.tracking.sender import ARTIFACTS
 from recap_exp.tracking.tracker import RunInfo, Status
 from recap_exp.whole import whole
@@ -32,18 +33,15 @@ class Recorder:
 
     def __init__(self, run: RunInfo, uri: str | None) -> None:
         self.run = run
+        self._journal = Journal(run.folder)
+        update_run(run.folder, status="RUNNING")
         # A run that was taken up again comes by steps that it has told of: the same numbers, told once.
         self._told = {(name, r["step"]) for r in records(run.folder) if r["k"] == "metrics" for name in r["v"]}
-        self._journal = Journal(run.folder)
         self._artifacts = run.folder / ARTIFACTS
         self._tables: list[dict[str, str]] = []
         self._ended = False
-        told: dict[str, Any] = {"experiment": run.experiment, "name": run.name, "tags": run.tags, "notes": run.notes}
-        if run.parent:
-            told["parent"] = run.parent
-        if run.sweep:
-            told["sweep"] = {"varied": list(run.sweep.varied), "objectives": dict(run.sweep.objectives)}
-        self._journal.append("start", run=run.id, uri=uri, **told)
+        told = {"run": run.id, "experiment": run.experiment, "name": run.name, "tags": run.tags, "notes": run.notes, "uri": uri}
+        self._journal.append("start", **told, **({"parent": run.parent} if run.parent else {}))
         self._delivery = deliver(run.folder, uri) if uri is not None else None
 
     def params(self, values: dict[str, Any]) -> None:
@@ -59,7 +57,7 @@ class Recorder:
 
     def figure(self, figure: Figure, path: str) -> None:
         target = self._place(path)
-        with whole(target) as draft:
+        with whole(target, alone=True) as draft:
             figure.savefig(draft, dpi=110, format=target.suffix.lstrip(".") or "png")
         self._journal.append("artifact", path=path)
 
@@ -77,7 +75,7 @@ class Recorder:
             self.text(text.getvalue(), path)
 
     def text(self, text: str, path: str) -> None:
-        with whole(self._place(path)) as draft:
+        with whole(self._place(path), alone=True) as draft:
             draft.write_text(text, encoding="utf-8")
         self._journal.append("artifact", path=path)
 
@@ -104,12 +102,12 @@ class Recorder:
 
     @property
     def compare_url(self) -> str | None:
-        sweep = self.run.id if self.run.sweep else None
-        return compare_url(self._ids["uri"], self._ids["experiment_id"], sweep=sweep) if self._ids else None
+        return compare_url(self._ids["uri"], self._ids["experiment_id"]) if self._ids else None
 
     def finish(self, status: Status = "FINISHED", wait: bool = True) -> bool:
         if not self._ended:
             self._journal.append("end", status=status)
+            update_run(self.run.folder, status=status)
             self._journal.close()
             self._ended = True
             if self._delivery:
