@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from recap_exp import paths
@@ -14,8 +17,9 @@ from recap_exp.data.files import open_files, present_labels
 from recap_exp.data.fingerprint import cached_hash, json_sha256
 from recap_exp.data.made.config import HalvesSource, MadeSource
 from recap_exp.data.schema import Rows, Schema
-from recap_exp.data.write import AlreadyThere, write_dataset
+from recap_exp.data.write import write_dataset
 from recap_exp.errors import ConfigError
+from recap_exp.whole import remove_drafts
 
 VERSION = 2
 """Of how sets are made: raise it when the same configuration gives other rows, so that kept ones are not reused."""
@@ -91,8 +95,18 @@ def _once(
     folder = paths.made_data_dir() / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', cfg.name)}-{key}"
     if (folder / MANIFEST).is_file():
         return Dataset.open(folder)
-    schema, splits, made = build()
-    try:
+    with _only_maker(folder):
+        if (folder / MANIFEST).is_file():
+            return Dataset.open(folder)
+        remove_drafts(folder)
+        schema, splits, made = build()
         return write_dataset(folder, cfg.name, schema, splits, format, files, layout, made={**origin, **made}, expected=rows)
-    except AlreadyThere:
-        return Dataset.open(folder)
+
+
+@contextmanager
+def _only_maker(folder: Path) -> Iterator[None]:
+    """Processes that need the same set wait for the one that makes it; one that is killed keeps nobody waiting."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(folder.with_name(f".{folder.name}.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
