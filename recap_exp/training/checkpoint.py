@@ -58,7 +58,7 @@ class Checkpoints:
     def save(self, ranker: Model, optimizer: RankerOptimizer | None, state: TrainState) -> Path:
         """Stores everything at `state.step` (a baseline has no optimizer), then drops the checkpoints that are neither new nor best."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._sweep()
+        self.sweep()
         path = self.path(state.step)
         unfinished = self.folder / f"{UNFINISHED}{path.name}"
         unfinished.mkdir()
@@ -114,7 +114,7 @@ class Checkpoints:
         path.rename(doomed)
         shutil.rmtree(doomed)
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
         """Deletes what a killed process left unfinished."""
         for path in self.folder.glob(f"{UNFINISHED}*"):
             if path.is_symlink():

@@ -142,6 +142,7 @@ class _Run:
         self.pos_weight_T = torch.tensor([pos_weights[task] for task in tasks], device=self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=cfg.precision == "fp16")
         self.spoilt = torch.zeros((), device=self.device)
+        checkpoints.sweep()
         if start.early_stopping:
             self.stopper.restore(start.early_stopping)
             if self.stopper.best_step == start.step:
