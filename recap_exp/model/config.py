@@ -192,13 +192,13 @@ class LightGBMConfig:
     trees: int = 150
     leaves: int = 7
     """At most, of each tree."""
-    rate: float = 0.05
+    rate: float = 0.1
     """Shrinkage: what a tree adds is multiplied by it."""
     min_rows: int = 100
     """Training rows that a leaf must hold."""
-    l2: float = 10.0
+    l2: float = 30.0
     """Penalty on the leaves' values."""
-    feature_share: float = 0.5
+    feature_share: float = 0.3
     """Share of the features that each tree may use, drawn from the run's seed."""
 
     def __post_init__(self) -> None:
