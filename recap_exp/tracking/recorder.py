@@ -40,8 +40,12 @@ class Recorder:
         self._artifacts = run.folder / ARTIFACTS
         self._tables: list[dict[str, str]] = []
         self._ended = False
-        told = {"run": run.id, "experiment": run.experiment, "name": run.name, "tags": run.tags, "notes": run.notes, "uri": uri}
-        self._journal.append("start", **told, **({"parent": run.parent} if run.parent else {}))
+        told: dict[str, Any] = {"experiment": run.experiment, "name": run.name, "tags": run.tags, "notes": run.notes}
+        if run.parent:
+            told["parent"] = run.parent
+        if run.sweep:
+            told["sweep"] = {"varied": list(run.sweep.varied), "objectives": dict(run.sweep.objectives)}
+        self._journal.append("start", run=run.id, uri=uri, **told)
         self._delivery = deliver(run.folder, uri) if uri is not None else None
 
     def params(self, values: dict[str, Any]) -> None:
@@ -102,7 +106,8 @@ class Recorder:
 
     @property
     def compare_url(self) -> str | None:
-        return compare_url(self._ids["uri"], self._ids["experiment_id"]) if self._ids else None
+        sweep = self.run.id if self.run.sweep else None
+        return compare_url(self._ids["uri"], self._ids["experiment_id"], sweep=sweep) if self._ids else None
 
     def finish(self, status: Status = "FINISHED", wait: bool = True) -> bool:
         if not self._ended:
