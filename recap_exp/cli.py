@@ -104,6 +104,20 @@ def data(arguments: list[str]) -> int:
     return _hydra("data", arguments)
 
 
+def rerun(arguments: list[str]) -> int:
+    """recap-exp rerun"""
+    for flag in (a for a in arguments if a.startswith("-") and a != "--exact"):
+        raise ConfigError(f"recap-exp rerun knows --exact, not {flag}")
+    words = [a for a in arguments if a != "--exact"]
+    if not words or "=" in words[0]:
+        raise ConfigError(
+            "recap-exp rerun takes a run's id, or latest, and then overrides: recap-exp rerun RUN_ID [KEY=VALUE ...] [--exact]"
+        )
+    from recap_exp.rerun import rerun as run_again
+
+    return min(1, len(run_again(words[0], words[1:], exact="--exact" in arguments).differing))
+
+
 def ui(arguments: list[str]) -> int:
     """recap-exp ui"""
     import argparse
@@ -143,4 +157,12 @@ def compare(arguments: list[str]) -> int:
     return 0
 
 
-COMMANDS: dict[str, Callable[[list[str]], int]] = {"train": train, "score": score, "data": data, "ui": ui, "send": send, "compare": compare}
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "train": train,
+    "score": score,
+    "data": data,
+    "rerun": rerun,
+    "compare": compare,
+    "ui": ui,
+    "send": send,
+}

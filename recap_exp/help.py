@@ -13,6 +13,7 @@ recap-exp: experiments on the ranking side of a "For You" feed
   recap-exp score run=RUN_ID|latest    score a finished run anew, on its own or other data, without training
   recap-exp data [KEY=VALUE ...]       make a data set, or convert one
   recap-exp data info PATH             schema, sizes, first rows, distinct values, label rates
+  recap-exp rerun RUN_ID [KEY=VALUE]   a run again from its own record: what changed since, and whether every metric is the same
   recap-exp compare [RUN_ID ...]       runs side by side: what differs, what came out, whether it is more than noise
   recap-exp ui                         MLflow's pages on this machine's runs
   recap-exp send                       send records that a store could not take at the time
@@ -65,6 +66,18 @@ recap-exp data: make a data set, or convert one
 Choices:
 {groups}"""
 
+RERUN = """\
+recap-exp rerun: a run again, from its own record
+
+  recap-exp rerun latest                                 the newest finished training
+  recap-exp rerun 20261124-0345 --exact                  only if nothing that it depended on has changed
+  recap-exp rerun 20261124-0345 seed=3                   the same but for a key
+  recap-exp rerun 20261124-0345 model=mlp                the same but for a group, which conf/GROUP/NAME.yaml replaces
+
+Says what differs from the run's record (configuration, code, versions, machine, threads, every byte of the data), runs, links the new
+run to the old one, and compares every metric but perf/*: identical (exit code 0), or the points that differ (1). A scoring is rerun by
+its id."""
+
 COMPARE = """\
 recap-exp compare: what differs between runs, what came out, and whether a difference is more than the noise of seeds
 
@@ -99,7 +112,7 @@ def main_help() -> str:
 
 def command_help(command: str) -> str:
     """What `recap-exp COMMAND --help` prints."""
-    text = {"train": TRAIN, "score": SCORE, "data": DATA, "ui": UI, "send": SEND, "compare": COMPARE}[command]
+    text = {"train": TRAIN, "score": SCORE, "data": DATA, "ui": UI, "send": SEND, "compare": COMPARE, "rerun": RERUN}[command]
     return text.replace("{groups}", "\n".join(_choices(g) for g in GROUPS.get(command, ())))
 
 

@@ -20,8 +20,13 @@ from recap_exp.sweep.job import SweepJob
 from recap_exp.training.checkpoint import Checkpoints
 
 
-def rescore(cfg: ScoreConfig, rerun_of: RunFolder | None = None) -> list[ScoreReport]:
+def rescore(cfg: ScoreConfig) -> list[ScoreReport]:
     """Scores the chosen splits, and records that as a child of the run in MLflow."""
+    return score_and_record(cfg)[1]
+
+
+def score_and_record(cfg: ScoreConfig, rerun_of: RunFolder | None = None) -> tuple[RunFolder, list[ScoreReport]]:
+    """`recap-exp score`: the new run's folder, and one report a split."""
     run = load_run(cfg.run)
     cfg = replace(cfg, run=run.folder.id)
     trained = run.config
@@ -61,7 +66,7 @@ def rescore(cfg: ScoreConfig, rerun_of: RunFolder | None = None) -> list[ScoreRe
             own_rows = cfg.data is None and split == "train"
             reports.append(report(predictions, scoring, partition=name, task_list=trained.tasks, others=others, trained_on=own_rows))
         record.scores(reports)
-    return reports
+    return folder, reports
 
 
 def data_of(cfg: ScoreConfig, run: FinishedRun) -> Dataset:
