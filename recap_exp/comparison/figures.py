@@ -30,7 +30,7 @@ def legend(ax: Axes, c: Comparison) -> None:
     """Number and name of the coloured settings beneath the picture."""
     told = {int(gid): h for h in ax.get_lines() if (gid := h.get_gid())}
     shown = [place for place in sorted(told) if place < len(COLOURS)]
-    names = [f"{place + 1}  {short(c.settings[place].label, 44)}" for place in shown]
+    names = [f"{place + 1}  {short(c.settings[place].label, 34)}" for place in shown]
     handles = [told[place] for place in shown]
     if grey := [h for place, h in told.items() if place >= len(COLOURS)]:
         handles.append(grey[0])
@@ -103,7 +103,8 @@ def _by_parameter(ax: Axes, c: Comparison, metric: str, key: str, other: str | N
         shift = 0.0 if axis.numeric else (i - (len(apart) - 1) / 2) * 0.5 / len(apart) / len(axis.values)
         points = [(axis.place(v) + shift, y) for v, ys in told.items() for y in ys]
         ax.plot(*zip(*points, strict=True), "o", color=COLOURS[i], markersize=4.5, alpha=0.55, markeredgewidth=0) if points else None
-        means = sorted((axis.place(v) + shift, float(np.mean(ys))) for v, ys in told.items() if len(ys) > 1 or len(apart) > 1)
+        again = len(points) >= 2 * len(told)  # a search repeats a value by chance alone
+        means = sorted((axis.place(v) + shift, float(np.mean(ys))) for v, ys in told.items() if ys and (again or len(apart) > 1))
         if len(means) > 1 and (axis.numeric or len(apart) > 1):
             ax.plot(*zip(*means, strict=True), color=COLOURS[i], linewidth=1.4, label=f"{str(other).rsplit('.', 1)[-1]} {show(value)}")
         elif means:

@@ -24,7 +24,7 @@ p { margin: .35rem 0; max-width: 62rem; } .said { font-size: 1.05rem; } .dim { c
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
 th, td { padding: .36rem .7rem; text-align: left; vertical-align: top; border-bottom: 1px solid #eef0f2; }
 th { font-weight: 600; color: #4a525a; background: #fafbfb; vertical-align: bottom; }
-td.n, th.n { text-align: right; white-space: nowrap; } tr:last-child td { border-bottom: 0; }
+td.n, th.n { text-align: right; } td.n, th.n, td:first-child { white-space: nowrap; } tr:last-child td { border-bottom: 0; }
 tr.reference td { font-weight: 600; } tr.out td { color: #8b939b; }
 i.dot { display: inline-block; width: .62em; height: .62em; border-radius: 50%; margin-right: .45em; }
 figure { margin: .7rem 0; background: #fff; border: 1px solid #e3e6e9; border-radius: 6px; padding: .9rem; }

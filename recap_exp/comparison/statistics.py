@@ -15,6 +15,9 @@ LEVEL = 0.95
 ALIKE = 0.01
 """Settings are taken to be equally noisy unless Bartlett's test says otherwise with a p below this."""
 
+ROUNDING = 1e-12
+"""Relative to the values: what is smaller is no deviation and no difference."""
+
 Values = Mapping[int, float]
 """Seed -> a setting's metric."""
 
@@ -95,16 +98,17 @@ def pairs(a: Values, b: Values) -> list[int]:
 
 def _pair(a: Values, b: Values) -> Difference:
     """a − b, by their own deviations."""
+    size = max((abs(v) for v in (*a.values(), *b.values())), default=0.0)
     if common := pairs(a, b):
         x = np.array([a[s] - b[s] for s in common])
-        return _difference(float(x.mean()), float(x.std(ddof=1)) / math.sqrt(len(x)), len(x) - 1.0, paired=True)
+        return _difference(float(x.mean()), float(x.std(ddof=1)) / math.sqrt(len(x)), len(x) - 1.0, size, paired=True)
     means = [float(np.mean(list(s.values()))) if s else math.nan for s in (a, b)]
     if min(len(a), len(b)) < 2:
-        return _difference(means[0] - means[1], math.nan, math.nan, paired=False)
+        return _difference(means[0] - means[1], math.nan, math.nan, size, paired=False)
     va, vb = (float(np.var(list(s.values()), ddof=1)) / len(s) for s in (a, b))
     # Welch and Satterthwaite's degrees of freedom
     freedom = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1)) if va + vb > 0 else math.nan
-    return _difference(means[0] - means[1], math.sqrt(va + vb), freedom, paired=False)
+    return _difference(means[0] - means[1], math.sqrt(va + vb), freedom, size, paired=False)
 
 
 def _together(settings: Sequence[Values], reference: Values) -> list[Difference]:
@@ -123,12 +127,14 @@ def _together(settings: Sequence[Values], reference: Values) -> list[Difference]
     contrasts = np.zeros((len(settings), x_NF.shape[1]))
     contrasts[np.arange(len(settings)), np.arange(len(settings))], contrasts[:, len(settings)] = 1, -1
     errors = np.sqrt(noise * np.einsum("if,fg,ig->i", contrasts, inverse_FF, contrasts))
-    return [_difference(float(c @ fitted_F), float(e), freedom, paired=paired) for c, e in zip(contrasts, errors, strict=True)]
+    size = float(np.abs(y_N).max())
+    return [_difference(float(c @ fitted_F), float(e), freedom, size, paired=paired) for c, e in zip(contrasts, errors, strict=True)]
 
 
-def _difference(mean: float, error: float, freedom: float, *, paired: bool) -> Difference:
-    """By Student's t. Without any noise the difference is what it is."""
-    if error == 0:
+def _difference(mean: float, error: float, freedom: float, size: float, *, paired: bool) -> Difference:
+    """By Student's t. Without any noise, at the values' size, the difference is what it is."""
+    mean = 0.0 if abs(mean) <= ROUNDING * size else mean
+    if error <= ROUNDING * size:
         p, reach = float(mean == 0), 0.0
     else:
         with warnings.catch_warnings():
