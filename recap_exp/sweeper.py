@@ -43,11 +43,12 @@ def run_sweep(command: str, arguments: Sequence[str], composed: DictConfig, laun
     cfg: SweepConfig = typed(Composed, {"sweep": OmegaConf.to_container(composed.sweep, resolve=True)}).sweep
     folder = find_run(cfg.resume, "sweep", finished=None) if cfg.resume else None
     overrides = [a for a in arguments if not a.lstrip("+").startswith("sweep.resume=")]
-    if folder and not [a for a in overrides if not a.startswith("sweep.")]:
+    if folder and not [a for a in overrides if not a.startswith(("sweep.", "sweep="))]:
         stored = SweepCard.read(folder.path)
         if stored.command != command:
             raise ConfigError(f"sweep.resume={cfg.resume} is a sweep of `recap-exp {stored.command}`: recap-exp {stored.command} -m ...")
-        overrides = [*stored.arguments, *overrides]
+        changed = {a.split("=", 1)[0] for a in overrides}
+        overrides = [*(a for a in stored.arguments if a.split("=", 1)[0] not in changed), *overrides]
         cfg = typed(Composed, {"sweep": _stored_sweep(command, overrides)}).sweep
     overrides = _with_run(command, overrides)
     space = read_space(cfg.space, overrides)
