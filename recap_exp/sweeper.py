@@ -117,7 +117,9 @@ def objectives_of(cfg: SweepConfig, first: ExperimentConfig | ScoreConfig) -> Ob
         return named
     better = higher_is_better(first.metric)
     if better is None:
-        raise ConfigError(f"metric={first.metric}: more of it is not better or worse by its name; say sweep.maximize=[{first.metric}] or minimize")
+        raise ConfigError(
+            f"metric={first.metric}: more of it is not better or worse by its name; say sweep.maximize=[{first.metric}] or minimize"
+        )
     return {first.metric: "maximize" if better else "minimize"}
 
 

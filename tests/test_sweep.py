@@ -102,7 +102,12 @@ def test_the_parent_has_the_table_the_pictures_the_best_child_and_its_command(gr
     table = json.loads((sweep / "artifacts/sweep/results.json").read_text())
     rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
     best = max(rows, key=lambda row: row["val/auroc/mean"])
-    assert [(row["model"], row["seed"]) for row in rows] == [("mlp", "0"), ("mlp", "1"), ("masknet_parallel", "0"), ("masknet_parallel", "1")]
+    assert [(row["model"], row["seed"]) for row in rows] == [
+        ("mlp", "0"),
+        ("mlp", "1"),
+        ("masknet_parallel", "0"),
+        ("masknet_parallel", "1"),
+    ]
     assert parent.data.tags["recap.best_run"] == best["run"]
     command = parent.data.tags["recap.best_command"]
     assert command.startswith("recap-exp train ") and f"model={best['model']} seed={best['seed']}" in command
