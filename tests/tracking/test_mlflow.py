@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 
 from recap_exp.tracking.journal import read
+from recap_exp.tracking.recorder import Recorder
 from recap_exp.tracking.run_file import read_run
 from recap_exp.tracking.send import send, unsent_runs
 from recap_exp.tracking.sender import Sender, is_sent, only_sender, sent
+from recap_exp.tracking.tracker import RunInfo
 
 
 def client(outputs: Path) -> Any:
@@ -209,9 +211,11 @@ def test_a_resumed_run_goes_on_in_the_same_mlflow_run(
     tracker = open_run("r")
     tracker.params({"trainer.steps": 10, "seed": 1})
     tracker.metrics({"train/loss": 1.0}, 0)
+    tracker.tags({"recap.error": "DataError: train.csv is not there"})
     tracker.finish("FAILED")
     assert send() == 0
     assert only_run(store_ready).info.status == "FAILED"
+    assert "recap.error" in only_run(store_ready).data.tags
     capsys.readouterr()
     tracker = open_run("r")
     tracker.params({"trainer.steps": 20, "seed": 1, "new": 2})  # MLflow never changes a param
@@ -221,6 +225,7 @@ def test_a_resumed_run_goes_on_in_the_same_mlflow_run(
     assert "did not take param trainer.steps=20" in capsys.readouterr().out
     run = only_run(store_ready)
     assert run.info.status == "FINISHED"
+    assert "recap.error" not in run.data.tags
     assert run.data.params == {"trainer.steps": "10", "seed": "1", "new": "2"}
     assert points(store_ready, run.info.run_id, "train/loss") == [(0, 1.0), (1, 0.5)]
 
@@ -246,36 +251,49 @@ def test_a_missing_artifact_does_not_stop_the_rest(
     assert only_run(store_ready).data.metrics == {"train/loss": 1.0}
 
 
-def _send_at(barrier: Any, folder: Path) -> None:
+def _record_and_send(barrier: Any, folder: Path, uri: str) -> None:
+    """A run on its way while it goes on: what it logs is sent in many small calls, as other runs send theirs."""
+    info = RunInfo(id=folder.name, folder=folder, experiment="recipe", name=folder.name)
+    os.dup2(os.open(folder.parent / f"{folder.name}.log", os.O_CREAT | os.O_WRONLY), 2)
+    recorder = Recorder(info, uri)
+    recorder.params({"seed": folder.name, "trainer.steps": 300})
     barrier.wait(60)
     sender = Sender(folder)
+    for step in range(300):
+        recorder.metrics({"train/loss": step, "train/loss/like": step / 2}, step)
+        if step % 20 == 0:
+            sender.send()
+    recorder.text("a: 1\n", "config.yaml")
+    recorder.finish()
     sender.send()
+    assert not sender.refused
 
 
-def test_eight_processes_at_once_on_a_new_store_lose_nothing(outputs: Path, open_run: Any, no_sender: None) -> None:
-    import recap_exp.tracking.store  # noqa: F401  imported before the fork: eight imports take long
+def test_eight_processes_at_once_on_a_new_store_lose_nothing(outputs: Path, no_sender: None) -> None:
+    import recap_exp.tracking.store
+    import recap_exp.tracking.views  # noqa: F401  imported before the fork: eight imports take long
 
     ids = [f"run{i}" for i in range(8)]
-    for run_id in ids:
-        tracker = open_run(run_id)
-        tracker.params({"seed": run_id})
-        for step in range(100):
-            tracker.metrics({"train/loss": step}, step)
-        tracker.finish()
     fork = multiprocessing.get_context("fork")
     barrier = fork.Barrier(len(ids))
-    processes = [fork.Process(target=_send_at, args=(barrier, outputs / "runs" / run_id)) for run_id in ids]
+    (outputs / "runs").mkdir()
+    jobs = [(barrier, outputs / "runs" / run_id, f"sqlite:///{outputs}/mlflow.db") for run_id in ids]
+    processes = [fork.Process(target=_record_and_send, args=job) for job in jobs]
     for process in processes:
         process.start()
     for process in processes:
-        process.join(120)
+        process.join(180)
     assert [p.exitcode for p in processes] == [0] * len(ids)
     store = client(outputs)
     runs = store.search_runs([store.get_experiment_by_name("recipe").experiment_id])
     assert sorted(r.data.params["seed"] for r in runs) == ids
     for run in runs:
-        assert run.info.status == "FINISHED"
-        assert points(outputs, run.info.run_id, "train/loss") == [(s, float(s)) for s in range(100)]
+        assert (run.info.status, run.data.params["trainer.steps"]) == ("FINISHED", "300")
+        assert points(outputs, run.info.run_id, "train/loss") == [(s, float(s)) for s in range(300)]
+        assert points(outputs, run.info.run_id, "train/loss/like") == [(s, s / 2) for s in range(300)]
+        assert (outputs / "mlartifacts" / run.info.run_id / "artifacts/config.yaml").is_file()
+    said = "".join((outputs / f"runs/{run_id}.log").read_text() for run_id in ids)
+    assert "locked" not in said and "rror" not in said
 
 
 def test_children_stand_under_their_parent_whoever_comes_first(

@@ -74,6 +74,7 @@ def test_a_run_goes_to_a_server(server: str, outputs: Path, open_run: Any, no_se
 
 def test_the_interface_opens_and_closes(store_ready: Path, open_run: Any, no_sender: None) -> None:
     from recap_exp.tracking.send import send
+    from recap_exp.tracking.views import unpacked
 
     tracker = open_run("r")
     tracker.params({"seed": 1})
@@ -90,8 +91,8 @@ def test_the_interface_opens_and_closes(store_ready: Path, open_run: Any, no_sen
         assert link.startswith(f"recipe: http://{HOST}:{port}/#/experiments/1/runs?viewStateShareKey=")
         with urllib.request.urlopen(f"http://{HOST}:{port}/ajax-api/2.0/mlflow/experiments/get?experiment_id=1") as answer:
             tags = {t["key"]: t["value"] for t in json.load(answer)["experiment"]["tags"]}
-        view = json.loads(tags["mlflow.sharedViewState." + link.rpartition("=")[2]])
-        assert view["selectedColumns"] == ["params.`seed`", "metrics.`score/mean`", "metrics.`val/auroc/mean`"]
+        view = unpacked(tags["mlflow.sharedViewState." + link.rpartition("=")[2]])
+        assert view["selectedColumns"] == ["params.`seed`", "metrics.`val/auroc/mean`", "metrics.`score/mean`"]
         with pytest.raises(RecapError, match=f"port {port} of {HOST} can't be used .* --port {port + 1}"):
             ui(port=port)
         process.send_signal(signal.SIGINT)
