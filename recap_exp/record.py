@@ -109,7 +109,6 @@ class RunRecord:
         count = sum(p.numel() for p in ranker.parameters())
         if count:  # trees have none before they have grown
             self.metrics["model/parameters"] = float(count)
-            self.tracker.metrics({"model/parameters": float(count)})
         sizes = [f"{ranker.input_width} inputs", *([f"{count:,} parameters"] if count else []), f"{len(ranker.tasks)} tasks"]
         self.console.print(f"{ranker.title}: {', '.join(sizes)}", highlight=False)
 
@@ -119,7 +118,7 @@ class RunRecord:
         if fitted.best_step is not None:
             found["train/best_step"] = float(fitted.best_step)
         self.metrics |= found
-        self.tracker.metrics(found)
+        self.tracker.metrics(self.metrics)  # not sooner: MLflow's pages to compare runs begin with the first metric of a run
         for note in fitted.notes:
             self.console.print(note, highlight=False, markup=False, soft_wrap=True)
         if fitted.best_step is not None:

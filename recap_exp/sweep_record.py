@@ -23,7 +23,7 @@ from recap_exp.tracking.destination import resolve_uri, ui_command
 from recap_exp.tracking.environment import record_environment
 from recap_exp.tracking.open import open_tracker
 from recap_exp.tracking.recorder import FINISH_S
-from recap_exp.tracking.tracker import RunInfo, Status, Tracker
+from recap_exp.tracking.tracker import RunInfo, Status, SweepView, Tracker
 
 
 class SweepRecord:
@@ -118,6 +118,7 @@ def sweep_recording(cfg: ExperimentConfig | ScoreConfig, folder: RunFolder, card
         name=f"sweep {' '.join(card.arguments)}"[:120],
         tags={"recap.kind": "sweep", **tracking.tags},
         notes=tracking.notes,
+        sweep=SweepView(varied=card.varied, objectives=card.objectives),
     )
     tracker = open_tracker(tracking, info)  # first: it refuses a sweep that another process works on
     card.write(folder.path)
@@ -152,6 +153,7 @@ def _last_words(tracker: Tracker, folder: RunFolder, uri: str | None, unsent: li
     if tracker.url:
         opener = f"{command}, then " if (command := ui_command(resolve_uri(uri))) else ""
         out.print(f"see it in MLflow: {opener}{tracker.url}", soft_wrap=True)
+        out.print(f"its jobs, the best first: {tracker.compare_url}", soft_wrap=True)
 
 
 def _given(card: JobCard) -> dict[str, str]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from recap_exp.composition import compose
-from recap_exp.record import params, run_name
+from recap_exp.errors import DataError
+from recap_exp.record import params, recording, run_name
+from recap_exp.runs import new_run
+from recap_exp.tracking.journal import records
 
 
 @pytest.mark.parametrize(
@@ -28,3 +31,30 @@ def test_params_are_few_and_include_what_was_asked_for():
     assert found["model.input.clip"] == 5.0
     assert found["model.name"] == "masknet_parallel"
     assert len(found) < 15
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (DataError("train.csv: no rows"), "train.csv: no rows"),
+        (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_failed_run_says_why(error, said):
+    folder = new_run("train", "planted", "seed: 1\n")
+    with pytest.raises(type(error)), recording(compose("train", ["tracking=none"]), folder, "planted"):
+        raise error
+    found = list(records(folder.path))
+    assert {"recap.error": said} in [r["v"] for r in found if r["k"] == "tags"]
+    assert (found[-1]["k"], found[-1]["status"]) == ("end", "FAILED")
+    assert "in test_a_failed_run_says_why" in (folder.path / "artifacts/error.txt").read_text()
+
+
+def test_ctrl_c_is_no_error():
+    folder = new_run("train", "planted", "seed: 1\n")
+    with pytest.raises(KeyboardInterrupt), recording(compose("train", ["tracking=none"]), folder, "planted"):
+        raise KeyboardInterrupt
+    found = list(records(folder.path))
+    assert not any("recap.error" in r["v"] for r in found if r["k"] == "tags")
+    assert found[-1]["status"] == "KILLED"
+    assert not (folder.path / "artifacts/error.txt").exists()
