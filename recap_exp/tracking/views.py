@@ -18,8 +18,8 @@ from recap_exp.tracking.destination import VIEW, sweep_view_key
 from recap_exp.tracking.store import Store
 
 TAG = "mlflow.sharedViewState."
-FIXED = ("attributes.`Run Name`", "runDateAndNestInfo", "duration")
-"""Columns that MLflow always shows: name, age and status, duration."""
+FIXED = ("attributes.`Run Name`", "runDateAndNestInfo")
+"""Columns that MLflow always shows: name, age and status; and at the end, the duration."""
 MOST = 14
 """Columns that a screen takes."""
 TELLING = ("auroc", "rce", "loss")
@@ -107,8 +107,8 @@ def _store(client: MlflowClient, experiment_id: str, key: str, change: Callable[
 
 def _columns(chosen: list[str]) -> View:
     """Params before metrics, which MLflow would show first, and each as wide as its name."""
-    widths = {column: min(260, max(130, 30 + 7 * len(column.split("`")[1]))) for column in chosen}
-    return {"selectedColumns": chosen, "columnOrder": [*FIXED, *chosen], "columnWidths": widths}
+    widths = {column: min(260, max(90, 30 + 7 * len(column.split("`")[1]))) for column in chosen}
+    return {"selectedColumns": chosen, "columnOrder": [*FIXED, *chosen, "duration"], "columnWidths": widths}
 
 
 def _chart(kind: str, metric: str, **fields: Any) -> View:
