@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from recap_exp.cli import main
+from recap_exp.cli import COMMANDS, main
 
 
 def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -18,10 +18,7 @@ def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [["--help"], ["train", "--help"], ["score", "--help"], ["data", "--help"], ["ui", "--help"], ["send", "--help"], ["compare", "--help"]],
-)
+@pytest.mark.parametrize("arguments", [["--help"], *([command, "--help"] for command in COMMANDS)])
 def test_help_teaches_and_loads_nothing_heavy(arguments, capsys):
     with pytest.raises(SystemExit) as ended:
         main(arguments)
