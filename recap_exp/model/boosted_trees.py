@@ -90,7 +90,8 @@ class BoostedTrees(Baseline):
         import lightgbm
 
         dataset, parameters = prepared
-        dataset.set_label(labels_N).set_weight(weights_N)
+        # set_weight would leave the weights of the task before where these are all 1.
+        dataset.set_label(labels_N).set_field("weight", weights_N)
         self._store(t, lightgbm.train(parameters, dataset, num_boost_round=self.cfg.trees).model_to_string().encode())
         return None
 

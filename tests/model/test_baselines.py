@@ -105,6 +105,7 @@ def test_logistic_regression_is_scikit_learn_s(weighted, monkeypatch):
 @pytest.mark.parametrize("weighted", [True, False])
 def test_lightgbm_is_lightgbm_s(weighted):
     batch, fresh = rows(), rows(50, seed=1)
+    batch.weights_BT[:, 1] = 1.0  # after a task whose weights are not
     model, _ = fitted("lightgbm", batch, weighted, seed=3)
     parameters = {
         "objective": "binary",
