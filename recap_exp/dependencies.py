@@ -147,9 +147,9 @@ def differences(then: Any, now: Any, thing: str = "") -> list[Difference]:
     return [d for key in {**before, **after} for d in differences(before.get(key), after.get(key), f"{thing} {key}".strip())]
 
 
-def difference_table(found: Sequence[Difference], title: str) -> Table:
+def difference_table(found: Sequence[Difference]) -> Table:
     """What differs, the first SHOWN of it."""
-    table = Table("", "then", "now", title=title, title_justify="left")
+    table = Table("", "then", "now")
     for difference in found[:SHOWN]:
         table.add_row(*(escape(text) for text in difference))
     if len(found) > SHOWN:

@@ -97,7 +97,7 @@ class RunRecord:
             found.write(self.folder.dependencies)
         elif changed := differences(began_with, found):
             self.folder.note(resumed_with=changed)
-            self.console.print(difference_table(changed, "The run goes on, but not with what it began with"))
+            self.console.print("the run goes on, but not with what it began with:", difference_table(changed), sep="\n")
         self.tracker.artifact(self.folder.dependencies)
 
     def identity(self, cfg: ExperimentConfig) -> dict[str, Any]:

@@ -65,8 +65,7 @@ class Comparison:
     def table(self) -> Table:
         """The first of the points that differ."""
         differing = self.differing
-        title = f"{len(differing)} of {len(self.points)} points differ"
-        table = Table("metric", "step", "then", "now", "relative difference", title=title, title_justify="left")
+        table = Table("metric", "step", "then", "now", "relative difference")
         for point in differing[:SHOWN]:
             size = f"{self.size(point):.2g}" if math.isfinite(self.size(point)) else ""
             values = ("-" if (value := side.get(point)) is None else repr(value) for side in (self.then, self.now))
@@ -98,7 +97,7 @@ def rerun(text: str, overrides: Sequence[str] = (), exact: bool = False) -> Comp
             screen.print(f"{difference.thing}: then {difference.then}, now {difference.now}", markup=False, highlight=False, soft_wrap=True)
         raise RecapError(f"--exact: {len(changed)} of what run {old.id} depended on is not as it was (above); nothing was started")
     if changed:
-        screen.print(difference_table(changed, f"Since run {old.id}"))
+        screen.print(f"not as in run {old.id}:", difference_table(changed), sep="\n", highlight=False)
     else:
         screen.print(f"everything that run {old.id} depended on is as it was", highlight=False)
     if isinstance(cfg, ExperimentConfig):
@@ -107,7 +106,10 @@ def rerun(text: str, overrides: Sequence[str] = (), exact: bool = False) -> Comp
         new = rescore.score_and_record(cfg, rerun_of=old)[0]
     found = Comparison(then=points(old.path), now=points(new.path))
     new.note(identical=not found.differing)
-    screen.print(found.table() if found.differing else f"identical: {found.words()}", highlight=False)
+    if found.differing:
+        screen.print(f"{len(found.differing)} of {len(found.points)} points differ:", found.table(), sep="\n", highlight=False)
+    else:
+        screen.print(f"identical: {found.words()}", highlight=False)
     return found
 
 

@@ -303,3 +303,50 @@ def test_points_are_compared_to_the_last_bit_and_the_largest_difference_comes_fi
     assert found.size(("e", 1)) == 0.5
     assert found.words() == "8 metrics, 8 points"
     assert not Comparison(then=then, now=dict(reversed(then.items()))).differing
+
+
+def test_a_run_that_goes_on_under_other_conditions_says_so(run, outputs, capsys):
+    stored = json.loads(run.dependencies.read_text())
+    run.dependencies.write_text(json.dumps(stored | {"python": "3.10.0"}))
+    with open(run.path / "records.jsonl", "a") as journal:
+        journal.write('{"k": "start", "t": 0, "run": "x"}\n{"k": "end", "t": 0, "status": "KILLED"}\n')
+    run.note(status="KILLED")
+    assert run_cli("train", "resume=latest") == 0
+    assert re.search(r"not with what it began with", capsys.readouterr().out)
+    assert json.loads(run.dependencies.read_text())["python"] == "3.10.0"
+    assert run_cli("rerun", run.id, "--exact") == 1
+    assert "python, since it was resumed: then 3.10.0, now 3." in capsys.readouterr().out
+
+
+def test_a_changed_event_log_is_noticed(code, outputs, tmp_path, monkeypatch, capsys):
+    data = tmp_path / "data"
+    (data / "deskdrop").mkdir(parents=True)
+    log = data / "deskdrop" / "users_interactions.csv"
+    kinds = ["VIEW", "LIKE", "BOOKMARK", "FOLLOW", "COMMENT CREATED"]
+    lines = (f"{1_457_963_676 + i * 40_000},{kinds[i % 7 % 5]},{i * 7 % 40},{i * 3 % 29},1,Android,SP,BR" for i in range(400))
+    log.write_text("\n".join(["timestamp,eventType,contentId,personId,sessionId,userAgent,userRegion,userCountry", *lines, ""]))
+    monkeypatch.setenv("RECAP_DATA", str(data))
+    small = [o for o in QUICK if not o.startswith("data.")]
+    recap_exp.run(compose("train", ["experiment=deskdrop", *small, "trainer.batch_size=16"]))
+    first = newest(outputs)
+    assert list(json.loads(first.dependencies.read_text())["log"]) == [log.name]
+    moved = data.rename(tmp_path / "moved")
+    assert run_cli("rerun", "latest") == 1
+    assert "nothing matches" in capsys.readouterr().err
+    monkeypatch.setenv("RECAP_DATA", str(moved))
+    assert run_cli("rerun", first.id, "--exact") == 0
+    change_one_byte(moved / "deskdrop" / log.name)
+    assert run_cli("rerun", first.id, "--exact") == 1
+    assert f"log {log.name}: then " in capsys.readouterr().out
+
+
+def test_a_job_of_a_sweep_is_rerun_as_a_run_of_its_own(code, outputs, capsys):
+    assert run_cli("train", "-m", *QUICK, "seed=4,5") == 0
+    jobs = [f for p in outputs.glob("runs/*/run.json") if (f := RunFolder(p.parent)).card.get("job") is not None]
+    (sweep,) = {f.card["sweep"] for f in jobs}
+    assert run_cli("rerun", jobs[1].id) == 0
+    again = newest(outputs)
+    assert again.card["rerun_of"] == jobs[1].id and "sweep" not in again.card and "job" not in again.card
+    assert "identical" in capsys.readouterr().out
+    assert run_cli("rerun", sweep) == 1
+    assert f"{sweep} is a sweep: rerun one of its jobs" in capsys.readouterr().err
