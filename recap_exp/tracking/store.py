@@ -19,9 +19,10 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from mlflow.utils.uri import is_local_uri
 
 from recap_exp.errors import first_line
-from recap_exp.tracking.destination import artifacts_dir, is_server
+from recap_exp.tracking.destination import artifacts_dir, database, is_server
 from recap_exp.tracking.door import Door, alone
 from recap_exp.tracking.links import link
+from recap_exp.whole import draft_of, remove_drafts
 
 MAX_PARAM, MAX_TAG, MAX_NAME, MAX_DIGEST = 6000, 8000, 250, 36
 """MLflow's limits, in characters."""
@@ -184,7 +185,22 @@ def _cut(text: str, limit: int) -> str:
 
 
 def _create_or_migrate(uri: str) -> None:
-    """Tables of a new database, or those of an older MLflow brought up to date."""
+    """A new database, or an older MLflow's brought up to date.
+
+    A new SQLite file gets its name once it is whole: MLflow doesn't survive tables that a killed process has made half of.
+    """
+    if not uri.startswith("sqlite:") or (path := database(uri)).exists():
+        _bring_up_to_date(uri)
+        return
+    remove_drafts(path)
+    draft = draft_of(path)
+    draft.mkdir()
+    _bring_up_to_date(f"sqlite:///{draft / path.name}")
+    (draft / path.name).rename(path)
+    draft.rmdir()
+
+
+def _bring_up_to_date(uri: str) -> None:
     from mlflow.store.db import utils as db
 
     engine = db.create_sqlalchemy_engine_with_retry(uri)
