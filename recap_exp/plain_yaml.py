@@ -9,15 +9,15 @@ import yaml
 
 from recap_exp.errors import ConfigError
 
-ADMITTED = ("null", "bool", "int", "float")
-"""What an unquoted word can mean beside a text. Dates stay texts."""
+SCALARS = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float", "str"))
+"""What a word can be. Dates stay texts."""
 
 
 class _Reader(yaml.SafeLoader):
     """The kinds of JSON only."""
 
     yaml_implicit_resolvers: ClassVar = {
-        first: [(tag, pattern) for tag, pattern in found if tag.rsplit(":", 1)[-1] in ADMITTED]
+        first: [(tag, pattern) for tag, pattern in found if tag in SCALARS]
         for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
@@ -40,15 +40,10 @@ def read_plain(file: Path) -> dict[str, Any]:
     Raises ConfigError, with file and line, for tags (`!!python/object`), references, keys given twice, and what is no YAML mapping.
     """
     try:
-        text = file.read_text(encoding="utf-8")
-        for event in yaml.parse(text, Loader=_Reader):
-            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-                raise _refusal(file, event.start_mark, "holds a reference")
-            if tag := getattr(event, "tag", None):
-                raise _refusal(file, event.start_mark, f"holds the tag '{tag}'")
-        node = yaml.compose(text, Loader=_Reader)
-        _check_keys(file, node)
-        data = yaml.load(text, Loader=_Reader)
+        reader = _Reader(file.read_text(encoding="utf-8"))
+        node = reader.get_single_node()
+        _check(file, node, set())
+        data = reader.construct_document(node) if node else None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: can't be read: {error}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -58,20 +53,28 @@ def read_plain(file: Path) -> dict[str, Any]:
     return data
 
 
-def _check_keys(file: Path, node: yaml.Node | None) -> None:
-    if isinstance(node, yaml.MappingNode):
-        seen = set()
+def _check(file: Path, node: yaml.Node | None, seen: set[int]) -> None:
+    """That the node and all in it is what `write_plain` writes. seen: the nodes before it, by identity."""
+    if node is None:
+        return
+    if id(node) in seen:
+        raise _refusal(file, node, "holds a reference to what stands here")
+    seen.add(id(node))
+    if isinstance(node, yaml.MappingNode) and node.tag == yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG:
+        names = set()
         for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode) or not key.tag.endswith(":str"):
-                raise _refusal(file, key.start_mark, "holds a key that is no text")
-            if key.value in seen:
-                raise _refusal(file, key.start_mark, f"holds the key '{key.value}' twice")
-            seen.add(key.value)
-            _check_keys(file, value)
-    elif isinstance(node, yaml.SequenceNode):
+            if not isinstance(key, yaml.ScalarNode) or key.tag != SCALARS[-1]:
+                raise _refusal(file, key, "holds a key that is no text")
+            if key.value in names:
+                raise _refusal(file, key, f"holds the key '{key.value}' twice")
+            names.add(key.value)
+            _check(file, value, seen)
+    elif isinstance(node, yaml.SequenceNode) and node.tag == yaml.resolver.BaseResolver.DEFAULT_SEQUENCE_TAG:
         for value in node.value:
-            _check_keys(file, value)
+            _check(file, value, seen)
+    elif node.tag not in SCALARS:
+        raise _refusal(file, node, f"holds the tag '{node.tag}'")
 
 
-def _refusal(file: Path, mark: yaml.Mark, what: str) -> ConfigError:
-    return ConfigError(f"{file}, line {mark.line + 1}: {what}; a stored configuration is plain data")
+def _refusal(file: Path, node: yaml.Node, what: str) -> ConfigError:
+    return ConfigError(f"{file}, line {node.start_mark.line + 1}: {what}; a stored configuration is plain data")
