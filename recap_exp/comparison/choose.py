@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,7 @@ def choose(ids: Sequence[str] = (), sweep: str | None = None, experiment: str | 
             has = ", ".join(names) or "none"
             raise RecapError(f"experiment={experiment}: no run of it in {runs_dir()}; there are {has}{nearest(experiment, names)}")
         mine = [f.path for f, card in cards.items() if card.get("command") == "train" and card.get("name") == experiment]
-        return Chosen(folders=mine, title=f"experiment {experiment}", name=experiment)
+        return Chosen(folders=mine, title=f"experiment {experiment}", name=re.sub(r"[^\w.-]+", "-", experiment).strip(".-"))
     if ids:
         folders: dict[Path, None] = {}
         for text in ids:
