@@ -72,7 +72,7 @@ def new_run(command: str, name: str, config: str | None = None, job: SweepJob | 
     folder = RunFolder(runs_dir() / f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}")
     folder.path.mkdir(parents=True)
     if config is not None:
-        folder.config.write_text(config)
+        folder.config.write_text(config, encoding="utf-8")
     started = datetime.now().isoformat(timespec="seconds")
     belongs = {"sweep": job.sweep, "job": job.number} if job else {}
     folder.note(id=folder.id, command=command, name=name, status="RUNNING", started=started, **belongs)
