@@ -46,7 +46,9 @@ class Comparison:
     @property
     def reference_word(self) -> str:
         """What the setting is that the others are compared with."""
-        return "baseline" if self.chosen else "best"
+        if self.chosen:
+            return "baseline"
+        return "first" if direction(self.runs, self.metrics[0]) is None else "best"
 
 
 def compare(
@@ -121,7 +123,7 @@ def _baseline(found: Sequence[Setting], text: str) -> int:
 
 def _noise(found: Sequence[Setting], values: Mapping[str, Sequence[Values]]) -> list[str]:
     if len(found) > 1 and all(len(setting.runs) < 2 for setting in found):
-        return ["one seed a setting: no difference can be told from noise; run the best settings again with other seeds"]
+        return ["one seed a setting: no difference can be told from noise; other seeds of the settings that matter would tell"]
     uneven = [metric for metric, vs in values.items() if len(vs) > 2 and not equally_noisy(vs)]
     return [f"{metric}: some settings vary more between seeds than others, so each is judged by its own seeds alone" for metric in uneven]
 

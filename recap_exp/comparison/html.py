@@ -33,7 +33,7 @@ figure { margin: .7rem 0; background: #fff; border: 1px solid #e3e6e9; border-ra
 figure img { max-width: 100%; height: auto; display: block; margin: 0 auto; }
 figcaption { color: #6a727b; font-size: .86rem; margin-top: .5rem; }
 details { margin: .6rem 0; } summary { cursor: pointer; color: #4a525a; }
-code { font-size: .92em; overflow-wrap: anywhere; }
+code { font-size: .92em; } td:last-child code { overflow-wrap: anywhere; }
 """
 
 

@@ -13,7 +13,6 @@ from recap_exp.comparison.compare import Comparison
 from recap_exp.comparison.html import cell, document, escape, pictures, table
 from recap_exp.comparison.importance import importance, importance_figure
 from recap_exp.comparison.parallel_coordinates import parallel_coordinates
-from recap_exp.comparison.read import NEVER
 from recap_exp.comparison.settings import show
 from recap_exp.comparison.style import colour
 from recap_exp.comparison.tables import cells, numbered, run_cells
@@ -62,14 +61,15 @@ def _settings(c: Comparison, metric: str) -> str:
 
 
 def _runs(c: Comparison) -> str:
+    common = set.intersection(*(set(run.overrides) for run in c.runs)) if len(c.runs) > 1 else set()
     rows = []
     for number, run in numbered(c):
         place, *told = run_cells(c, number, run)
-        given = " ".join(o for o in run.overrides if not o.startswith(NEVER))
+        given = " ".join(o for o in run.overrides if o not in common)
         row = [cell(place, dot=colour(number - 1) if number else None), cell(told[0], code=True), *(cell(t) for t in told[1:3])]
         row += [*(cell(t, number=True) for t in told[3:]), cell(given, code=True)]
         rows.append(("one" if number else "out", row))
-    return table(["", "run", "status", "seed", *c.metrics, "overrides"], c.metrics, rows)
+    return table(["", "run", "status", "seed", *c.metrics, "its own overrides"], c.metrics, rows)
 
 
 def _of_settings(c: Comparison) -> Iterator[Drawn]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.measure import Measurement
+from rich.table import Table
 
 from recap_exp.comparison.compare import Comparison
 from recap_exp.comparison.read import ComparedRun
 from recap_exp.comparison.statistics import Difference
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from recap_exp.terminal import console
 
 MOST = 24
 """Rows of a table in the terminal; the files have them all."""
@@ -50,18 +52,29 @@ def settings_table(c: Comparison) -> dict[str, list[Any]]:
 
 
 def terminal_table(c: Comparison, metric: str) -> Table:
-    """One row a setting: what it is, mean ± deviation over seeds, the mean's interval, the difference to the best with its verdict."""
-    from rich.table import Table
+    """One row a setting: what it is, mean ± deviation over seeds, the mean's interval, the difference to the best with its verdict;
+    on a narrow terminal without the intervals."""
+    screen = console()
+    for left_out in ((), ("interval of that",), ("interval of that", "95 % interval")):
+        table = _settings_table(c, metric, left_out)
+        if Measurement.get(screen, screen.options.update(width=1000), table).maximum <= screen.width:
+            return table
+    table.box, table.pad_edge, table.collapse_padding = SIMPLE_HEAD, False, True
+    return table
 
+
+def _settings_table(c: Comparison, metric: str, left_out: Sequence[str]) -> Table:
     names, rows = cells(c, metric)
+    shown = [k for k, name in enumerate(names) if name not in left_out]
     table = Table()
-    for name in names:
-        setting = name in c.keys
-        header = name.replace(".", ".\n") if setting else name
-        table.add_column(header, justify="left" if setting or name == "which is" else "right", no_wrap=not setting)
+    for name in (names[k] for k in shown):
+        key = name in c.keys
+        header = name.replace(".", ".\n") if key else name.replace(" the ", "\nthe ")
+        table.add_column(header, justify="left" if key or name == "which is" else "right", no_wrap=not key, overflow="fold")
     for i, row in enumerate(rows):
         if i < MOST or i == c.reference:
-            table.add_row(*row, style="bold" if i == c.reference else "dim" if not c.settings[i].runs else "")
+            style = "bold" if i == c.reference else "dim" if not c.settings[i].runs else ""
+            table.add_row(*(row[k] for k in shown), style=style)
     return table
 
 
@@ -108,8 +121,6 @@ def decimals(c: Comparison, metric: str) -> int:
 
 def terminal_runs(c: Comparison) -> Table:
     """One row a run."""
-    from rich.table import Table
-
     table = Table()
     for name in ("", "run", "status", "seed", *c.metrics):
         table.add_column(name, justify="left" if name in ("run", "status") else "right", no_wrap=name == "run")
