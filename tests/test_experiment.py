@@ -325,35 +325,3 @@ def test_data_that_fails_leaves_no_run_behind(outputs):
     with pytest.raises(DataError, match="/nowhere"):
         recap_exp.run(cfg)
     assert not list(outputs.glob("runs/*"))
-
-
-def test_a_run_that_was_killed_goes_on_and_ends_as_if_it_never_was(outputs, capsys):
-    overrides = [*SMALL, "trainer.steps=40", "trainer.evaluate_every=10", "trainer.log_every=5", "model.tower.dropout=0.1", NO_STORE]
-    whole = recap_exp.run(compose("train", overrides))
-    known = set(outputs.glob("runs/*"))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "recap_exp", "train", *overrides], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 120
-    while not any(p for p in set(outputs.glob("runs/*")) - known if any(p.glob("checkpoints/step_*"))):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
-    (folder,) = set(outputs.glob("runs/*")) - known
-    assert run_cli("train", f"resume={folder.name}", "seed=3") == 1
-    assert "drop seed=3" in capsys.readouterr().err
-    assert run_cli("train", "resume=latest") == 0
-    assert run_cli("train", f"resume={folder.name}") == 1
-    assert "is finished" in capsys.readouterr().err
-
-    def points(path):
-        found = [json.loads(line) for line in (path / "records.jsonl").read_text().splitlines()]
-        told = [((name, r["step"]), v) for r in found if r["k"] == "metrics" for name, v in r["v"].items() if not name.startswith("perf/")]
-        assert len(told) == len(dict(told)), "a point is there twice"
-        return {key: value for key, value in told if value == value}
-
-    assert points(folder) == points(whole.folder)
-    meta = json.loads((folder / "checkpoints/step_00000040/meta.json").read_text())
-    assert meta["extra"]["run"] == folder.name
-    assert meta["extra"]["config"]["trainer"]["steps"] == 40

@@ -31,10 +31,9 @@ SMALL = (
     "trainer.checkpoint_every=3",
     "trainer.log_every=2",
     "trainer.keep_checkpoints=1",
-    "model.tower.dropout=0.1",
     "evaluation.pictures=[]",
 )
-WORKERS = "data.workers=2"
+DROPOUT = "model.tower.dropout=0.1"
 
 
 class Whole:
@@ -46,7 +45,7 @@ class Whole:
         self.start, self.outputs = folder / "start", folder / "outputs"
         Store(f"sqlite:///{self.start}/mlflow.db")
         shutil.copytree(self.start, self.outputs)
-        ended = dying.run(self.outputs, "train", *SMALL)
+        ended = dying.run(self.outputs, "train", *SMALL, DROPOUT)
         assert ended.code == 0, ended.said
         shutil.copytree(self.outputs / "data", self.start / "data")
         self.moments = (self.outputs / dying.MOMENTS).read_text().splitlines()
@@ -69,7 +68,7 @@ def ready(outputs: Path, whole: Whole) -> Path:
 def go_on(outputs: Path, dies: int | str | None = None, sender: bool = False) -> dying.Ended:
     """The command that a user gives after a kill: the first one again where there is no run yet."""
     begun = any(outputs.glob("runs/*/run.json"))
-    return dying.run(outputs, "train", *(["resume=latest"] if begun else SMALL), dies=dies, sender=sender)
+    return dying.run(outputs, "train", *(["resume=latest"] if begun else [*SMALL, DROPOUT]), dies=dies, sender=sender)
 
 
 def found(outputs: Path) -> dict[str, Any]:
@@ -85,7 +84,8 @@ def found(outputs: Path) -> dict[str, Any]:
     assert len(points) == len({point[:2] for point in points}), "a point is in the store twice"
     last = folder / "checkpoints/step_00000008"
     state = json.loads((last / "meta.json").read_text())
-    del state["extra"]
+    extra = state.pop("extra")
+    assert (extra["run"], extra["config"]["trainer"]["steps"]) == (folder.name, 8)
     return {
         "run": (run.folder.card["status"], status, name, run.folder.card["mlflow_run_id"] == mlflow_id),
         "journal": {key: repr(value) for key, value in told(folder).items()},
@@ -218,18 +218,27 @@ def test_the_training_its_sender_or_both_are_killed(ready: Path, whole: Whole) -
     assert_same(ready, whole)
 
 
-def test_killed_with_data_workers(ready: Path, tmp_path: Path) -> None:
-    weights = []
-    for place, deaths in (("whole", []), ("killed", ["training.loop:_Run.update#5"])):
-        shutil.copytree(ready, tmp_path / place)
-        for dies in deaths:
-            assert dying.run(tmp_path / place, "train", *SMALL, WORKERS, "tracking=none", dies=dies).killed
-        again = ["resume=latest"] if deaths else [*SMALL, WORKERS, "tracking=none"]
-        ended = dying.run(tmp_path / place, "train", *again)
+@pytest.mark.parametrize(
+    ("dies", "overrides"),
+    [("training.loop:_Run.update#5", [DROPOUT, "data.workers=2"]), ("training.checkpoint:_write_json#2", ["model=logistic_regression"])],
+    ids=["data workers", "a baseline"],
+)
+def test_killed_with(dies: str, overrides: list[str], ready: Path, tmp_path: Path) -> None:
+    ends = []
+    for place in ("whole", "killed"):
+        outputs = tmp_path / place
+        shutil.copytree(ready, outputs)
+        command = [*SMALL, *overrides, "tracking=none"]
+        if place == "killed":
+            assert dying.run(outputs, "train", *command, dies=dies).killed
+            command = ["resume=latest"]
+        ended = dying.run(outputs, "train", *command)
         assert ended.code == 0, ended.said
-        (last,) = (tmp_path / place).glob("runs/*/checkpoints/step_00000008")
-        weights.append((last / "state/__0_0.distcp").read_bytes())
-    assert weights[0] == weights[1]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("RECAP_OUTPUTS", str(outputs))
+            run = load_run()
+        ends.append(({n: t.tolist() for n, t in run.ranker("newest").state_dict().items()}, told(run.folder.path), files(run.folder.path)))
+    assert repr(ends[0]) == repr(ends[1])
 
 
 def test_a_run_that_goes_on_is_not_taken_up(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -238,7 +247,9 @@ def test_a_run_that_goes_on_is_not_taken_up(outputs: Path, capsys: pytest.Captur
     pruned.note(status="PRUNED")
     journal = Journal(living.path)
     assert find_run("latest", finished=False).id == killed.id
-    with pytest.raises(SystemExit):
-        main(["train", f"resume={living.id}"])
-    assert f"run {living.id} goes on in another process; wait for it, or stop it first" in capsys.readouterr().err
+    for override, said in (([], f"run {living.id} goes on in another process; wait for it, or stop it first"), (["seed=3"], "drop seed=3")):
+        with pytest.raises(SystemExit) as ended:
+            main(["train", f"resume={living.id}", *override])
+        assert ended.value.code == 1
+        assert said in capsys.readouterr().err
     journal.close()
