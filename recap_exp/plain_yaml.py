@@ -28,6 +28,14 @@ class _Writer(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        """In double quotes where YAML would take a character for a line's end or a byte order mark: there it is escaped."""
+        odd = any(character in data for character in "\x85\u2028\u2029\ufeff")
+        return self.represent_scalar(SCALARS[-1], data, style='"' if odd else None)
+
+
+_Writer.add_representer(str, _Writer.represent_str)
+
 
 def write_plain(data: dict[str, Any]) -> str:
     """`data` as YAML that `read_plain` reads back equal, keys in their order."""

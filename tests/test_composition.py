@@ -256,7 +256,7 @@ def test_a_value_that_must_be_given_is_named():
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(
-    ["1e5", "017", "1:30", "2026-01-01", "<<", "=", "null", "~", "yes", "!!x", "&a", "*a"]
+    ["1e5", "017", "1:30", "2026-01-01", "<<", "=", "null", "~", "yes", "!!x", "&a", "*a", "\x85", "a\u2028b"]
 )
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXTS,

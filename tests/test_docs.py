@@ -118,8 +118,13 @@ def shrunk(arguments: Sequence[str]) -> list[str]:
     if data is not None and data.source.kind == "halves":
         small += ["data.source.positive_rows=30", "data.source.negative_rows=30"]
     if isinstance(cfg, ExperimentConfig):
-        small += small_training(cfg)
+        small += [s for s in small_training(cfg) if not (models_vary(overrides) and s.startswith("model."))]
     return [*arguments, *small, *store]
+
+
+def models_vary(overrides: Sequence[str]) -> bool:
+    """Whether a sweep's jobs have models of several kinds, which don't have the same keys."""
+    return any(o.startswith("model=") and "," in o for o in overrides)
 
 
 def first_of_sweep(override: str) -> str:
@@ -127,7 +132,8 @@ def first_of_sweep(override: str) -> str:
     parsed = OverridesParser.create().parse_override(override)
     if not parsed.is_sweep_override():
         return override
-    return f"{parsed.get_key_element()}={next(parsed.sweep_string_iterator())}"
+    value = parsed.value().start if parsed.is_interval_sweep() else next(parsed.sweep_string_iterator())
+    return f"{parsed.get_key_element()}={value}"
 
 
 def small_training(cfg: ExperimentConfig) -> list[str]:
@@ -139,7 +145,7 @@ def small_training(cfg: ExperimentConfig) -> list[str]:
         schedule = getattr(cfg.optimizer, group)
         if schedule is not None and schedule.kind == "linear_ramp_cosine":
             small += [f"optimizer.{group}.ramp=1", f"optimizer.{group}.end=2"]
-    backbone = cfg.model.backbone
+    backbone = getattr(cfg.model, "backbone", None)  # a baseline has none
     if isinstance(backbone, MaskNetConfig) and backbone.blocks[0].output > 64:
         block = "{output: 8, aggregation: 8, reduction_factor: null, input_layer_norm: false, activation: false}"
         small += [f"model.backbone.blocks=[{', '.join([block] * len(backbone.blocks))}]"]

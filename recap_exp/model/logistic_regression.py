@@ -16,7 +16,7 @@ from recap_exp.model.baseline import Baseline
 from recap_exp.model.config import LogisticRegressionConfig
 from recap_exp.model.input import log1p_abs
 
-CHUNK = 65536
+CHUNK = 8192
 """Rows that are transformed at a time."""
 
 

@@ -18,6 +18,7 @@ from recap_exp.model.loss import reduce_losses, task_losses
 from recap_exp.training.checkpoint import Checkpoints, TrainState, load_weights
 from recap_exp.training.config import TrainerConfig
 from recap_exp.training.loop import FitResult, MetricsLog
+from recap_exp.training.progress import LINE_EVERY
 
 STEP = 1
 """A baseline's fit counts as one step: where its metrics stand, and what its checkpoint is called by."""
@@ -36,9 +37,10 @@ def fit_baseline(
 ) -> FitResult:
     """Fits every task of `model` on all rows, with the weights of the ranker's loss: the rows' own, times pos_weight where positive.
 
-    rows: starts the training rows anew, in their order. They are held in memory once, as rows x (features + tasks) x 4 bytes, and for
-    LightGBM its binned copy, a byte a value, beside that. Logs train/loss[/TASK], the ranker's loss over all rows. A run that was killed
-    takes the model of its checkpoint, or else fits anew: the same seed and number of threads give the same model.
+    rows: starts the training rows anew, in their order. They are held in memory once: rows x (features + tasks, twice where there are
+    weights) x 4 bytes. LightGBM adds a byte a value, and while it bins 12 bytes for each value of up to 200,000 rows.
+    Logs train/loss[/TASK], the ranker's loss over all rows. A run that was killed takes the model of its checkpoint, or else fits anew:
+    the same seed and number of threads give the same model.
 
     Raises:
         DataError: the rows have no labels.
@@ -66,16 +68,19 @@ def fit_baseline(
 
 def collect(model: Baseline, batches: Iterator[Batch], pos_weight_T: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Features [N, D], labels [N, T], and weights [N, T] or None where all are 1; float32."""
-    features, labels, weights = [], [], []
+    features_ND = np.empty((0, model.inputs.width), np.float32)
+    labels_NT, weights_NT = (np.empty((0, len(model.tasks)), np.float32) for _ in range(2))
+    weighted = bool((pos_weight_T != 1).any())
     for batch in batches:
         if batch.labels_BT is None:
             raise DataError("a training batch has no labels")
-        features.append(model.inputs.side_by_side(batch).numpy())
-        labels.append(batch.labels_BT.numpy())
-        if batch.weights_BT is not None or (pos_weight_T != 1).any():
-            weight_BT = np.where(labels[-1] > 0, pos_weight_T, np.float32(1))
-            weights.append(weight_BT if batch.weights_BT is None else weight_BT * batch.weights_BT.numpy())
-    return _stacked(features), _stacked(labels), _stacked(weights) if weights else None
+        labels_BT = batch.labels_BT.numpy()
+        _append(features_ND, model.inputs.side_by_side(batch).numpy())
+        _append(labels_NT, labels_BT)
+        if weighted or batch.weights_BT is not None:
+            weight_BT = np.where(labels_BT > 0, pos_weight_T, np.float32(1))
+            _append(weights_NT, weight_BT if batch.weights_BT is None else weight_BT * batch.weights_BT.numpy())
+    return features_ND, labels_NT, weights_NT if len(weights_NT) else None
 
 
 def mean_losses(model: Baseline, batches: Iterator[Batch], pos_weight_T: torch.Tensor) -> torch.Tensor:
@@ -90,18 +95,19 @@ def mean_losses(model: Baseline, batches: Iterator[Batch], pos_weight_T: torch.T
     return total_T / count
 
 
-def _stacked(parts: list[np.ndarray]) -> np.ndarray:
-    """All rows in one array; the parts are let go on the way, so that no row is there twice."""
-    whole = np.empty((sum(map(len, parts)), parts[0].shape[1]), np.float32)
-    end = len(whole)
-    while parts:
-        part = parts.pop()
-        whole[end - len(part) : end] = part
-        end -= len(part)
-    return whole
+def _append(whole: np.ndarray, rows: np.ndarray) -> None:
+    """Rows at the end of an array of its own. It grows where it lies: to join parts at the end would hold all rows twice."""
+    begin = len(whole)
+    whole.resize((begin + len(rows), whole.shape[1]), refcheck=False)
+    whole[begin:] = rows
 
 
 def _shown(fits: Iterator[str | None], tasks: int, progress: bool) -> Iterator[str | None]:
-    """The same, under a bar in a terminal."""
-    console = Console(stderr=True)
-    yield from track(fits, "fitting tasks", total=tasks, console=console, transient=True, disable=not (progress and sys.stderr.isatty()))
+    """The same, under a bar in a terminal, and with a line now and then elsewhere."""
+    terminal, line = sys.stderr.isatty(), time.monotonic()
+    bar = track(fits, "fitting tasks", total=tasks, console=Console(stderr=True), transient=True, disable=not (progress and terminal))
+    for done, note in enumerate(bar, 1):
+        if progress and not terminal and time.monotonic() - line >= LINE_EVERY:
+            line = time.monotonic()
+            print(f"fitted {done} of {tasks} tasks", file=sys.stderr, flush=True)
+        yield note
