@@ -8,7 +8,7 @@ from functools import partial
 
 from benchmarks.harness import Figure, Spread, alternate, wall_seconds
 
-COMMANDS = ("", "train", "score", "data", "ui", "send")
+COMMANDS = ("", "train", "score", "data", "compare", "rerun", "ui", "send")
 """recap-exp itself, and its commands."""
 
 

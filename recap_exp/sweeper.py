@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,8 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from recap_exp.composition import compose, typed
 from recap_exp.config import ExperimentConfig, ScoreConfig
-from recap_exp.errors import ConfigError, RecapError
+from recap_exp.errors import ConfigError, RecapError, first_line
 from recap_exp.evaluation.config import higher_is_better
+from recap_exp.paths import outputs_dir
 from recap_exp.runs import RunFolder, find_run, new_run
 from recap_exp.sweep.config import SearchConfig, SweepConfig
 from recap_exp.sweep.grid import Grid
@@ -91,16 +94,28 @@ def run_sweep(command: str, arguments: Sequence[str], composed: DictConfig, laun
 
 def launch(cards: Sequence[JobCard], folder: RunFolder, launcher: Launcher, machine: Parallel, watch: Watch) -> None:
     """Runs the jobs and waits for them: here one after the other, or elsewhere all that were drawn."""
+    jobs = Jobs(folder.path)
     batches = [[card] for card in cards] if machine.here else [list(cards)]
     for batch in batches:
-        job_overrides = [[*card.overrides, f"sweep.job={folder.id}/{card.number}"] for card in batch]
         if machine.here:
             watch.begins(batch[0])
-            launcher.launch(job_overrides, initial_job_idx=batch[0].number)
-            watch.look()
-            continue
-        with watch.going_on():
-            launcher.launch(job_overrides, initial_job_idx=batch[0].number)
+        with contextlib.nullcontext() if machine.here else watch.going_on():
+            lost = "its process ended without a word"
+            try:
+                launcher.launch([[*card.overrides, *place(folder, card)] for card in batch], initial_job_idx=batch[0].number)
+            except Exception as error:  # a launcher's own, such as a worker that the system killed; a job's are on its card
+                lost += f" ({first_line(error)})"
+            for card in batch:
+                if not jobs.read(card.number).ended:
+                    jobs.change(card.number, status="FAILED", error=lost)
+        watch.look()
+
+
+def place(folder: RunFolder, card: JobCard) -> list[str]:
+    """What tells a job where it belongs, also in a process that was started before, or on another machine."""
+    settings = {"RECAP_OUTPUTS": str(outputs_dir()), "RECAP_DATA": os.environ.get("RECAP_DATA")}
+    quoted = {name: "'" + value.replace("\\", r"\\").replace("'", r"\'") + "'" for name, value in settings.items() if value}
+    return [f"sweep.job={folder.id}/{card.number}", *(f"+hydra.job.env_set.{name}={value}" for name, value in quoted.items())]
 
 
 def check(command: str, space: Space) -> ExperimentConfig | ScoreConfig:

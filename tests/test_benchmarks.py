@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 import torch
 
-from benchmarks import memory, parquet, scoring, training_step
+from benchmarks import memory, parquet, scoring, sweep, training_step
 from benchmarks.__main__ import main
 from benchmarks.harness import Apart, Figure, Spread, alternate, ratios
 from benchmarks.plain_ranker import plain_loss
@@ -75,8 +75,11 @@ def test_both_training_steps_run():
     assert training_step.plain_side(QUICK)() > 0
 
 
-@pytest.mark.parametrize(("module", "sides"), [(parquet, ["parquet", "tfrecord", "pyarrow"]), (scoring, ["batches", "one by one"])])
-def test_measures(module, sides):
+MEASURED = [(parquet, ["parquet", "tfrecord", "pyarrow"]), (scoring, ["batches", "one by one"]), (sweep, ["sweep", "jobs"])]
+
+
+@pytest.mark.parametrize(("module", "sides"), MEASURED)
+def test_measures(module, sides, outputs):
     (found,) = module.measure(quick=True)
     assert list(found.sides) == sides
     assert found.value.min <= found.value.median <= found.value.max

@@ -249,6 +249,19 @@ def test_jobs_run_at_once_and_share_the_cpus(outputs, launcher, capfd):
     assert f"threads: {max(1, len(os.sched_getaffinity(0)) // 2)}\n" in config
 
 
+def test_a_worker_that_the_system_kills_fails_its_jobs_and_not_the_sweep(outputs):
+    process = start("train", "-m", *TINY, *LONG, "seed=0,1", NO_STORE, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    wait_for(process, lambda: status(outputs).count("RUNNING") == 2 and list(outputs.glob("runs/*/checkpoints/step_*")))
+    os.kill(cards(outputs)[0].place["pid"], signal.SIGKILL)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1, output
+    assert status(outputs) == ["FAILED", "FAILED"]  # joblib ends the pool when one of its workers dies
+    assert all("ended without a word" in str(card.error) for card in cards(outputs))
+    assert "2 of 2 jobs failed" in output
+    (sweep,) = sweeps(outputs)
+    assert run_card(outputs, sweep.name)["status"] == "FINISHED"
+
+
 def test_a_search_prunes_bad_trials_and_goes_on_with_its_study(outputs, capsys):
     search = ["sweep=tpe", "sweep.trials=6", "optimizer.backbone.rate=choice(1e-2,1e-9)", "seed=range(100)"]
     pruner = "+sweep.pruner={kind: median, startup_trials: 2, warmup_steps: 0}"

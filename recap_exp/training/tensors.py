@@ -7,12 +7,15 @@ import pickle
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from recap_exp.errors import CheckpointError, first_line
+
+if TYPE_CHECKING:
+    from torch.distributed.checkpoint.api import CheckpointException
 
 _SAFE = {
     "torch.distributed.checkpoint.metadata": {
@@ -41,12 +44,20 @@ class _SafeUnpickler(pickle.Unpickler):
 
 
 def write_tensors(folder: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Stores tensors in a new folder and flushes them to the disk."""
-    import torch.distributed.checkpoint as dcp
+    """Stores tensors in a new folder and flushes them to the disk.
 
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-        dcp.save(dict(tensors), storage_writer=dcp.FileSystemWriter(folder, sync_files=True), no_dist=True)
+    Raises:
+        CheckpointError: they can't be written.
+    """
+    import torch.distributed.checkpoint as dcp
+    from torch.distributed.checkpoint.api import CheckpointException
+
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+            dcp.save(dict(tensors), storage_writer=dcp.FileSystemWriter(folder, sync_files=True), no_dist=True)
+    except CheckpointException as error:
+        raise _cause(error, f"{folder}: can't be written") from error
 
 
 def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
@@ -80,9 +91,14 @@ def read_tensors(folder: Path, into: dict[str, Tensor]) -> None:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="torch.distributed is disabled")
             dcp.load(into, storage_reader=Reader(folder), no_dist=True)
-    except CheckpointException as error:  # no Exception: it derives from BaseException
-        cause, _ = next(iter(error.failures.values()))
-        raise CheckpointError(f"{folder}: damaged ({first_line(cause)})") from error
+    except CheckpointException as error:
+        raise _cause(error, f"{folder}: damaged") from error
+
+
+def _cause(error: CheckpointException, what: str) -> BaseException:
+    """What torch wraps into an exception that is no Exception: Ctrl-C as itself, anything else as our error."""
+    cause, _ = next(iter(error.failures.values()))
+    return cause if isinstance(cause, KeyboardInterrupt) else CheckpointError(f"{what} ({first_line(cause)})")
 
 
 def check_match(path: Path, stored: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]]) -> None:

@@ -290,3 +290,23 @@ def test_an_unreadable_weights_file(tmp_path, suffix):
     assert str(file) in one_line(error)
     with pytest.raises(CheckpointError):
         load_weights(tmp_path / f"absent{suffix}", make_ranker())
+
+
+def test_ctrl_c_while_tensors_are_written_is_ctrl_c(tmp_path, monkeypatch):
+    """torch wraps whatever happens in a save into an exception of its own."""
+    import torch.distributed.checkpoint as dcp
+
+    from recap_exp.training.tensors import write_tensors
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(dcp.FileSystemWriter, "write_data", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_tensors(tmp_path / "a", {"x": torch.zeros(2)})
+    monkeypatch.setattr(dcp.FileSystemWriter, "write_data", full)
+    with pytest.raises(CheckpointError, match=r"b: can't be written \(\[Errno 28\] No space left on device\)"):
+        write_tensors(tmp_path / "b", {"x": torch.zeros(2)})
