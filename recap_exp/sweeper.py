@@ -15,7 +15,7 @@ from recap_exp.composition import compose, typed
 from recap_exp.config import ExperimentConfig, ScoreConfig
 from recap_exp.errors import ConfigError, RecapError, first_line
 from recap_exp.evaluation.config import higher_is_better
-from recap_exp.paths import outputs_dir
+from recap_exp.paths import outputs_dir, runs_dir
 from recap_exp.runs import RunFolder, find_run, new_run
 from recap_exp.sweep.config import SearchConfig, SweepConfig
 from recap_exp.sweep.grid import Grid
@@ -87,6 +87,8 @@ def run_sweep(command: str, arguments: Sequence[str], composed: DictConfig, laun
             stop_jobs(jobs)
             watch.look()
             raise
+        finally:
+            close_runs(jobs)
     if failed := [str(c.number + 1) for c in jobs.all() if c.status in ("FAILED", "KILLED")]:
         again = f"recap-exp {command} -m sweep.resume={folder.id}"
         raise RecapError(f"{len(failed)} of {total} jobs failed ({', '.join(failed[:10])}{', ...' * (len(failed) > 10)}); again: {again}")
@@ -109,6 +111,13 @@ def launch(cards: Sequence[JobCard], folder: RunFolder, launcher: Launcher, mach
                 if not jobs.read(card.number).ended:
                     jobs.change(card.number, status="FAILED", error=lost)
         watch.look()
+
+
+def close_runs(jobs: Jobs) -> None:
+    """Runs whose process is gone and could not say so."""
+    for card in jobs.all():
+        if card.ended and card.run and (run := RunFolder(runs_dir() / card.run)).card.get("status") == "RUNNING":
+            run.note(status="KILLED")
 
 
 def place(folder: RunFolder, card: JobCard) -> list[str]:

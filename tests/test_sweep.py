@@ -258,6 +258,7 @@ def test_a_worker_that_the_system_kills_fails_its_jobs_and_not_the_sweep(outputs
     assert status(outputs) == ["FAILED", "FAILED"]  # joblib ends the pool when one of its workers dies
     assert all("ended without a word" in str(card.error) for card in cards(outputs))
     assert "2 of 2 jobs failed" in output
+    assert {run_card(outputs, card.run)["status"] for card in cards(outputs)} == {"KILLED"}
     (sweep,) = sweeps(outputs)
     assert run_card(outputs, sweep.name)["status"] == "FINISHED"
 

@@ -11,21 +11,29 @@ from pathlib import Path
 
 from recap_exp.sweep.jobs import JobCard, Jobs
 
+BY_THEMSELVES_S = 3.0
+"""How long jobs have that a terminal's Ctrl-C has reached as well: a second one would meet them at their last words."""
 PATIENCE_S = 15.0
-"""How long jobs may take to end by themselves."""
+"""How long those have that it has not."""
 
 
 def stop_jobs(jobs: Jobs) -> None:
     """Interrupts every job that runs, waits, kills what is left, and marks as KILLED what has not marked itself."""
+    wait(jobs, BY_THEMSELVES_S)
     for card in running(jobs):
         interrupt(card)
-    deadline = time.monotonic() + PATIENCE_S
-    while any(is_alive(card) for card in running(jobs)) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    wait(jobs, PATIENCE_S)
     for card in running(jobs):
         if is_alive(card):
             os.kill(card.place["pid"], signal.SIGKILL)
         jobs.change(card.number, status="KILLED")
+
+
+def wait(jobs: Jobs, seconds: float) -> None:
+    """Until no job runs on this machine, at most so long."""
+    deadline = time.monotonic() + seconds
+    while any(is_alive(card) for card in running(jobs)) and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def running(jobs: Jobs) -> list[JobCard]:

@@ -77,6 +77,7 @@ def test_jobs_that_don_t_end_by_themselves_are_ended_and_marked(tmp_path, monkey
 
     import recap_exp.sweep.stop as stop
 
+    monkeypatch.setattr(stop, "BY_THEMSELVES_S", 0.2)
     monkeypatch.setattr(stop, "PATIENCE_S", 1.0)
     jobs = Jobs(tmp_path)
     stubborn = "import signal, sys, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
