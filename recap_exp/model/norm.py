@@ -19,7 +19,8 @@ class FiniteLayerNorm(nn.LayerNorm):
     """LayerNorm that is finite on every finite row, also with eps 0.
 
     y = (x - mean) / sqrt(var + eps) * weight + bias over the last dimension. Where var + eps is 0 (a constant row, or
-    one whose variance underflows) that is 0/0: there y = bias, and the gradient with respect to x is 0.
+    one whose variance underflows) that is 0/0: there y = bias, and the gradient with respect to x is 0. It is 0 too where the deviation is
+    so small (below 1e-11 in float32) that its third power, by which the gradient divides, underflows.
     """
 
     def forward(self, x_BD: Tensor) -> Tensor:
@@ -30,13 +31,14 @@ class FiniteLayerNorm(nn.LayerNorm):
 
 
 class _LayerNormWithoutEps(torch.autograd.Function):
-    """torch's own kernels, with 1/deviation set to 0 where it is infinite."""
+    """torch's own kernels, with 1/deviation set to 0 where it, or in the backward pass its third power, is infinite."""
 
     @staticmethod
     def forward(ctx: Any, x_BD: Tensor, weight_D: Tensor, bias_D: Tensor) -> Tensor:
         y_BD, mean_B1, scale_B1 = torch.native_layer_norm(x_BD, weight_D.shape, weight_D, bias_D, 0.0)
         flat_B1 = scale_B1.isinf()
-        ctx.save_for_backward(x_BD, weight_D, bias_D, mean_B1, scale_B1.masked_fill(flat_B1, 0.0))
+        steep_B1 = scale_B1 > torch.finfo(scale_B1.dtype).max ** 0.3
+        ctx.save_for_backward(x_BD, weight_D, bias_D, mean_B1, scale_B1.masked_fill(steep_B1, 0.0))
         return torch.where(flat_B1, bias_D, y_BD)
 
     @staticmethod

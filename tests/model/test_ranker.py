@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from golden_numbers import CONFIGS, TASKS, golden_model, golden_schema
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -55,6 +55,7 @@ def test_log_transform_counts_non_finite_as_zero():
 
 
 @settings(deadline=None, max_examples=60)
+@example(np.full((4, 5), 9.922101e-16, np.float32), False)  # a deviation whose third power underflows
 @given(arrays(np.float32, (4, 5), elements=st.one_of(FLOATS, st.sampled_from([0.0, 1e-30, -1e-30, 3e38]))), st.booleans())
 def test_dense_features_are_finite_on_every_finite_row(continuous, constant):
     torch.manual_seed(0)
@@ -88,7 +89,7 @@ def test_finite_layer_norm(x, constant):
     y.square().sum().backward()
     ours_grads = [a.grad[ok], ours.weight.grad.clone(), ours.bias.grad.clone()]
     assert a.grad.isfinite().all() and ours.weight.grad.isfinite().all() and ours.bias.grad.isfinite().all()
-    if ok.all():
+    if ok.all() and (b.detach().std(dim=1, correction=0) > 1e-11).all():
         ours.zero_grad()
         plain.square().sum().backward()
         for got, want in zip(ours_grads, [b.grad, ours.weight.grad, ours.bias.grad], strict=True):
