@@ -29,7 +29,7 @@ def run_composed(command: str, composed: DictConfig) -> None:
     """
     from hydra.core.hydra_config import HydraConfig
 
-    overrides = list(HydraConfig.get().overrides.task)
+    overrides = [o for o in HydraConfig.get().overrides.task if not o.startswith("sweep.job=")]
     if (place := OmegaConf.select(composed, "sweep.job")) is None:
         run(from_hydra(command, composed, overrides))
         return
