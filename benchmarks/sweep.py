@@ -32,7 +32,7 @@ def run(arguments: Sequence[str]) -> tuple[float, float]:
 
 def measure(quick: bool) -> list[Figure]:
     """A first sweep of one job makes the data and MLflow's store, as any earlier run would have, and does not count."""
-    jobs, steps, rounds = (2, 4, 1) if quick else (16, 200, 3)
+    jobs, steps, rounds = (2, 4, 1) if quick else (16, 100, 3)
     outputs_dir().mkdir(parents=True, exist_ok=True)
     if not quick:
         run(command(1, steps))

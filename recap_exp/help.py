@@ -30,7 +30,9 @@ recap-exp train: one experiment, from data to a recorded run
   recap-exp train experiment=deskdrop                    a named recipe
   recap-exp train model=masknet_serial trainer.steps=500 another model, fewer steps
   recap-exp train --cfg job --resolve                    print everything that would be used, and stop
-  recap-exp train -m seed=0,1,2                          one run a value
+  recap-exp train -m model=mlp,masknet_serial seed=0,1   a sweep: every combination, gathered under one run
+  recap-exp train -m sweep=tpe 'optimizer.backbone.rate=tag(log,interval(1e-3,1e-1))'      a search
+  recap-exp train -m sweep.resume=latest                 go on with a sweep that was stopped
   recap-exp train resume=latest                          go on with a run that was stopped, from its newest checkpoint
 
 Choices (GROUP=NAME), each a file conf/GROUP/NAME.yaml whose keys can be overridden (GROUP.KEY=VALUE):
