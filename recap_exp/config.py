@@ -7,13 +7,17 @@ from typing import Literal
 
 from recap_exp.configclass import configclass
 from recap_exp.data.config import DataConfig, Format, Layout
+from recap_exp.data.graph.config import GraphConfig
 from recap_exp.evaluation.config import EvaluationConfig
+from recap_exp.evaluation.links.config import LinkEvaluationConfig
 from recap_exp.model.config import ModelConfig
+from recap_exp.model.twhin.config import TwhinConfig
 from recap_exp.scoring.config import ScoringConfig
 from recap_exp.sweep.config import GridConfig, SweepConfig
 from recap_exp.tasks import Task
 from recap_exp.tracking.config import TrackingConfig
 from recap_exp.training.config import OptimizerConfig, TrainerConfig
+from recap_exp.training.sparse.config import SparseOptimizerConfig
 
 
 def _check_splits(splits: list[str] | None) -> None:
@@ -47,6 +51,34 @@ class ExperimentConfig:
     """Filled in by composing: what differs from the defaults."""
     compared: dict[str, ScoringConfig] = field(default_factory=dict)
     """Filled in by composing: the weight sets that scoring.compare names, so that a later change of conf/ does not change the run."""
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"seed={self.seed}: must be at least 0")
+
+
+@configclass
+class GraphExperimentConfig:
+    """One run of `recap-exp train` of a graph's embeddings: edges, fit, evaluate, record."""
+
+    name: str
+    """The recipe's name: the MLflow experiment, unless tracking.experiment says otherwise."""
+    seed: int
+    """Of initialisation, order of edges, negatives, dropout."""
+    metric: str
+    """The metric that a run returns: what a sweep optimises."""
+    resume: str | None = None
+    """A run id, or `latest`: that run goes on from its newest checkpoint, with its own configuration, in its own records."""
+    data: GraphConfig
+    model: TwhinConfig
+    optimizer: SparseOptimizerConfig
+    trainer: TrainerConfig
+    evaluation: LinkEvaluationConfig
+    tracking: TrackingConfig
+    sweep: SweepConfig = field(default_factory=GridConfig)
+    """Which runs `-m` makes. A single run reads nothing of it."""
+    overrides: list[str] = field(default_factory=list)
+    """Filled in by composing: what differs from the defaults."""
 
     def __post_init__(self) -> None:
         if self.seed < 0:

@@ -149,12 +149,18 @@ class TrainerConfig:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: cuda where there is one."""
     threads: int | None = None
-    """CPU threads; null: torch's own choice."""
+    """CPU threads of each process; null: torch's own choice."""
+    processes: int = 1
+    """Processes that train together, each on its share of every batch; under torchrun its own number counts."""
+    sharding: Literal["table_wise", "row_wise"] = "table_wise"
+    """How embedding tables lie on the processes: each on one, or the rows of each spread over all."""
+    reduce_batch_norm: bool = False
+    """BatchNorm's statistics are those of the whole batch, not of each process's share."""
     deterministic: bool = True
     """Only deterministic algorithms."""
 
     def __post_init__(self) -> None:
-        for key in ("steps", "accumulate", "checkpoint_every", "keep_checkpoints", "evaluate_every", "log_every", "threads"):
+        for key in ("steps", "accumulate", "checkpoint_every", "keep_checkpoints", "evaluate_every", "log_every", "threads", "processes"):
             _require_count(key, getattr(self, key))
         _require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2 (BatchNorm has no statistics of one row)")
         _require(

@@ -1,0 +1,1 @@
+"""How well a graph model ranks the true end of an edge among all others."""
