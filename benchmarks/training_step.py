@@ -16,8 +16,8 @@ from recap_exp.composition import compose
 from recap_exp.config import ExperimentConfig
 from recap_exp.data.batch import Batch
 from recap_exp.data.schema import Block, Schema
-from recap_exp.model.loss import reduce_losses, task_losses
 from recap_exp.model.ranker import Ranker, build_ranker
+from recap_exp.training.objective import TaskObjective
 from recap_exp.training.optimizer import build_optimizer
 from recap_exp.training.seeds import keep_freed_memory, prepare_torch
 
@@ -88,14 +88,14 @@ def our_side(size: Size) -> Side:
     batch, ranker = random_batch(size, len(cfg.tasks)), our_ranker(cfg, size).train()
     keep_freed_memory(ranker)
     optimizer = build_optimizer(cfg.optimizer, ranker.parameter_groups())
-    pos_weight_T, scaler = torch.ones(len(cfg.tasks)), torch.amp.GradScaler("cpu", enabled=False)
+    objective = TaskObjective(ranker, cfg.trainer, dict.fromkeys(cfg.tasks, 1.0))
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
 
     def step() -> None:
-        assert batch.labels_BT is not None
-        loss_T = task_losses(ranker(batch), batch.labels_BT, batch.weights_BT, pos_weight_T)
-        loss = reduce_losses(loss_T, cfg.trainer.loss_reduction)
-        loss.backward()
+        optimizer.begin()
+        loss, loss_T = objective(batch)
         assert torch.cat([loss[None], loss_T]).isfinite().all()
+        loss.backward()
         optimizer.update(scaler)
 
     return _seconds_a_step(step, size.steps)

@@ -37,6 +37,7 @@ from recap_exp.tracking.send import unsent_runs
 from recap_exp.training.baseline import fit_baseline
 from recap_exp.training.checkpoint import Checkpoints, resume, warm_start
 from recap_exp.training.loop import FitResult, fit
+from recap_exp.training.objective import TaskObjective
 from recap_exp.training.optimizer import build_optimizer
 from recap_exp.training.seeds import prepare_torch
 from recap_exp.whole import whole
@@ -170,10 +171,9 @@ def train(cfg: ExperimentConfig, dataset: Dataset, ranker: Model, record: RunRec
         return fit(
             ranker,
             batches,
+            TaskObjective(ranker, cfg.trainer, pos_weights),
             optimizer,
             cfg.trainer,
-            tasks=ranker.tasks,
-            pos_weights=pos_weights,
             tracker=record.tracker,
             checkpoints=checkpoints,
             start=start,

@@ -12,21 +12,13 @@ from torch import Tensor, nn
 from recap_exp.data.batch import Batch
 
 
-class Model(nn.Module):
-    """Batch to logits [B, T]. All that was learned is in the state, as tensors: evaluation, checkpoints and serving need nothing else."""
+class Learned(nn.Module):
+    """Whatever is trained. All that was learned is in the state, as tensors: evaluation, checkpoints and serving need nothing else."""
 
     title: ClassVar[str]
     """What it is, in words."""
     requires: ClassVar[tuple[str, ...]] = ()
     """Packages that it needs beside the program's own."""
-    tasks: tuple[str, ...]
-    """In the order of the logits' columns."""
-    input_width: int
-    """Features read."""
-
-    def forward(self, batch: Batch) -> Tensor:
-        """Logits [B, T], on the model's device."""
-        raise NotImplementedError
 
     @property
     def device(self) -> torch.device:
@@ -35,3 +27,16 @@ class Model(nn.Module):
 
     def make_room(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Before a state with tensors of these shapes is read into the model: where a tensor's size is learned too, it takes that size."""
+
+
+class Model(Learned):
+    """Batch to logits [B, T]: rankers and the baselines beside them."""
+
+    tasks: tuple[str, ...]
+    """In the order of the logits' columns."""
+    input_width: int
+    """Features read."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits [B, T], on the model's device."""
+        raise NotImplementedError

@@ -21,12 +21,12 @@ from typing import Any
 from torch import Tensor
 
 from recap_exp.errors import CheckpointError
-from recap_exp.model.base import Model
-from recap_exp.training.optimizer import RankerOptimizer
+from recap_exp.model.base import Learned
+from recap_exp.training.optimizer import Optimizer
 from recap_exp.training.tensors import check_match, read_tensors, read_weights, tensor_shapes, write_tensors
 
 FORMAT = "recap_exp checkpoint 1"
-MODEL, ADAM = "model/", "adam/"
+MODEL = "model/"
 UNFINISHED = ".unfinished_"
 BEST = "best"
 
@@ -55,7 +55,7 @@ class Checkpoints:
         """keep: the newest so many stay, and the best. extra: asked at every save for what meta.json tells of the run besides; JSON."""
         self.folder, self.keep, self.extra = Path(folder), keep, extra
 
-    def save(self, ranker: Model, optimizer: RankerOptimizer | None, state: TrainState) -> Path:
+    def save(self, ranker: Learned, optimizer: Optimizer | None, state: TrainState) -> Path:
         """Stores everything at `state.step` (a baseline has no optimizer), then drops the checkpoints that are neither new nor best."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.sweep()
@@ -142,7 +142,7 @@ def read_meta(path: Path) -> dict[str, Any]:
     return meta
 
 
-def resume(path: Path, ranker: Model, optimizer: RankerOptimizer) -> TrainState:
+def resume(path: Path, ranker: Learned, optimizer: Optimizer) -> TrainState:
     """Weights, moments, schedules and state of the checkpoint, as they were: training goes on as if it had never stopped."""
     meta = read_meta(path)
     random = _read_json(path / "random.json")
@@ -152,7 +152,7 @@ def resume(path: Path, ranker: Model, optimizer: RankerOptimizer) -> TrainState:
     return TrainState(**fields, random=random)
 
 
-def load_weights(path: Path, ranker: Model) -> None:
+def load_weights(path: Path, ranker: Learned) -> None:
     """Weights alone, of a checkpoint (moments are not read) or of a .safetensors or .npz file with the ranker's own names."""
     if path.suffix in (".safetensors", ".npz"):
         _load_file(path, ranker)
@@ -162,7 +162,7 @@ def load_weights(path: Path, ranker: Model) -> None:
         _load(path, _live_weights(ranker))
 
 
-def warm_start(source: Path, ranker: Model, optimizer: RankerOptimizer) -> None:
+def warm_start(source: Path, ranker: Learned, optimizer: Optimizer) -> None:
     """Another run's weights and Adam's moments as a beginning, schedules at step 0; from a weights file the weights alone."""
     if source.suffix in (".safetensors", ".npz"):
         load_weights(source, ranker)
@@ -173,25 +173,24 @@ def warm_start(source: Path, ranker: Model, optimizer: RankerOptimizer) -> None:
     optimizer.updates = 0
 
 
-def _live_weights(ranker: Model) -> dict[str, Tensor]:
+def _live_weights(ranker: Learned) -> dict[str, Tensor]:
     return {MODEL + name: tensor.detach() for name, tensor in ranker.state_dict().items()}
 
 
-def _live_tensors(ranker: Model, optimizer: RankerOptimizer) -> dict[str, Tensor]:
+def _live_tensors(ranker: Learned, optimizer: Optimizer) -> dict[str, Tensor]:
     names = {parameter: name for name, parameter in ranker.named_parameters()}
-    return _live_weights(ranker) | {ADAM + name: tensor for name, tensor in optimizer.tensors(names).items()}
+    return _live_weights(ranker) | {f"{optimizer.prefix}/{name}": tensor for name, tensor in optimizer.tensors(names).items()}
 
 
 def _load(path: Path, live: dict[str, Tensor]) -> None:
     """Reads the stored tensors into the live ones, in place, once it is known that they match."""
     stored = tensor_shapes(path / "state")
-    for kind in (MODEL, ADAM):
-        if any(name.startswith(kind) for name in live):
-            check_match(path, _of_kind(stored, kind), _of_kind(_shapes(live), kind))
+    for kind in dict.fromkeys(f"{name.split('/')[0]}/" for name in live):
+        check_match(path, _of_kind(stored, kind), _of_kind(_shapes(live), kind))
     read_tensors(path / "state", live)
 
 
-def _load_file(path: Path, ranker: Model) -> None:
+def _load_file(path: Path, ranker: Learned) -> None:
     stored = read_weights(path)
     ranker.make_room(_shapes(stored))
     live = ranker.state_dict()

@@ -1,28 +1,26 @@
-"""The training loop: N updates, and what is told, evaluated and stored on the way. Shape suffixes: B batch, T tasks."""
+"""The training loop: N updates, and what is told, evaluated and stored on the way."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from recap_exp.data.batch import Batch
 from recap_exp.errors import CheckpointError, DataError
-from recap_exp.model.base import Model
-from recap_exp.model.loss import reduce_losses, task_losses
+from recap_exp.model.base import Learned
 from recap_exp.training import seeds
 from recap_exp.training.checkpoint import Checkpoints, TrainState, load_weights
 from recap_exp.training.config import TrainerConfig
 from recap_exp.training.early_stopping import EarlyStopping
-from recap_exp.training.optimizer import RankerOptimizer
+from recap_exp.training.objective import Objective
+from recap_exp.training.optimizer import Optimizer
 from recap_exp.training.progress import Progress
 from recap_exp.training.window import Losses, Pace
 
-AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 SYNCHRONOUS = ("cpu",)
 """Devices on which reading a number makes nobody wait."""
 
@@ -47,7 +45,7 @@ class FitResult:
     best_value: float | None = None
     """The watched metric there."""
     restored: bool = False
-    """The ranker holds the weights of `best_step`; False: of the last step, whatever it is worth."""
+    """The model holds the weights of `best_step`; False: of the last step, whatever it is worth."""
     stopped_early: bool = False
     examples: int = 0
     """Rows that this call trained on."""
@@ -58,13 +56,12 @@ class FitResult:
 
 
 def fit(
-    ranker: Model,
-    batches: Iterator[Batch],
-    optimizer: RankerOptimizer,
+    model: Learned,
+    batches: Iterator[Any],
+    objective: Objective,
+    optimizer: Optimizer,
     cfg: TrainerConfig,
     *,
-    tasks: Sequence[str],
-    pos_weights: Mapping[str, float],
     tracker: MetricsLog,
     checkpoints: Checkpoints,
     evaluate: Callable[[int], dict[str, float]] | None = None,
@@ -72,23 +69,23 @@ def fit(
     start: TrainState | None = None,
     progress: bool = True,
 ) -> FitResult:
-    """Trains `ranker` in place, on the device where it lies, until cfg.steps updates are made or early stopping ends it.
+    """Trains `model` in place, on the device where it lies, until cfg.steps updates are made or early stopping ends it.
 
     Every update takes cfg.accumulate batches. Every cfg.log_every steps it logs train/loss[/TASK] (means since the last time),
     lr/GROUP, perf/examples_per_s, and the norms if cfg.log_norms. A resumed run (`start` from `checkpoint.resume`, `batches` from
     start.micro_batches on) continues bit for bit. It ends in evaluation mode, with the best weights where early stopping is on.
 
-    tasks: in the order of the labels' columns. evaluate: step -> metrics by name, which are logged here. evaluated: told of them,
+    objective: what a batch costs `model`. evaluate: step -> metrics by name, which are logged here. evaluated: told of them,
     once whatever the evaluation gives rise to is stored; an exception of it ends the training.
 
     Raises:
         RecapError: a loss is not finite; the weights are those before that update.
         ConfigError: early stopping watches a metric that `evaluate` does not give.
-        DataError: `batches` ended, or has no labels.
+        DataError: `batches` ended, or `objective` can't learn from one.
     """
     began = time.perf_counter()
-    seeds.keep_freed_memory(ranker)
-    run = _Run(ranker, batches, optimizer, cfg, tasks, pos_weights, tracker, checkpoints, start or TrainState())
+    seeds.keep_freed_memory(model)
+    run = _Run(model, batches, objective, optimizer, cfg, tracker, checkpoints, start or TrainState())
     with Progress(run.step, cfg.steps, enabled=progress) as bar:
         while run.step < cfg.steps and not run.stopper.stopped:
             run.update(with_norms=cfg.log_norms and run.due(cfg.log_every, run.step + 1))
@@ -104,7 +101,7 @@ def fit(
             if evaluated and now:
                 evaluated(run.step, run.metrics)
     restored = run.restore_best()
-    ranker.eval()
+    model.eval()
     return FitResult(
         step=run.step,
         evaluated=evaluate is not None and cfg.evaluate_every is not None,
@@ -122,24 +119,22 @@ class _Run:
 
     def __init__(
         self,
-        ranker: Model,
-        batches: Iterator[Batch],
-        optimizer: RankerOptimizer,
+        model: Learned,
+        batches: Iterator[Any],
+        objective: Objective,
+        optimizer: Optimizer,
         cfg: TrainerConfig,
-        tasks: Sequence[str],
-        pos_weights: Mapping[str, float],
         tracker: MetricsLog,
         checkpoints: Checkpoints,
         start: TrainState,
     ) -> None:
-        self.ranker, self.batches, self.optimizer, self.cfg = ranker.train(), batches, optimizer, cfg
+        self.model, self.batches, self.objective, self.optimizer, self.cfg = model.train(), batches, objective, optimizer, cfg
         self.tracker, self.checkpoints = tracker, checkpoints
         self.step, self.micro_batches, self.examples = start.step, start.micro_batches, 0
         self.metrics: dict[str, float] = {}
-        self.losses, self.pace = Losses(tasks, start.window), Pace()
+        self.losses, self.pace = Losses(objective.names, start.window), Pace()
         self.stopper = EarlyStopping(cfg=cfg.early_stopping)
-        self.device = next(ranker.parameters()).device
-        self.pos_weight_T = torch.tensor([pos_weights[task] for task in tasks], device=self.device)
+        self.device = next(model.parameters()).device
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=cfg.precision == "fp16")
         self.spoilt = torch.zeros((), device=self.device)
         checkpoints.sweep()
@@ -160,38 +155,39 @@ class _Run:
     def update(self, with_norms: bool) -> None:
         """Forward and backward of the micro-batches, then one update; none if a loss is not finite."""
         self.step += 1
+        self.optimizer.begin()
         row = sum(self._backward() for _ in range(self.cfg.accumulate)) / self.cfg.accumulate
         assert isinstance(row, Tensor)
         self.losses.add(row)
-        finite = row.isfinite().all()
-        if self.device.type in SYNCHRONOUS:
-            if not finite:
-                self._require_finite()
-            skip = None
-        else:
+        skip = None
+        if self.device.type not in SYNCHRONOUS:
             # Looking would make this step wait for the device. So the device looks itself: from the first loss that is not finite on
             # it skips all updates, and whoever reads the losses next finds out.
-            skip = self.spoilt.copy_(torch.maximum(self.spoilt, 1.0 - finite.float()))
+            skip = self.spoilt.copy_(torch.maximum(self.spoilt, 1.0 - row.isfinite().all().float()))
         self.norms = self.optimizer.norms(self.scaler.get_scale()) if with_norms else {}
         self.optimizer.update(self.scaler, skip)
 
     def _backward(self) -> Tensor:
-        """Adds one micro-batch's share to the gradients; [loss, the tasks' losses], detached."""
+        """Adds one micro-batch's share to the gradients; [loss, the losses by name], detached.
+
+        Looks at the losses first where nobody waits for that: an optimiser may update in the backward pass already.
+        """
         batch = next(self.batches, None)
         if batch is None:
             raise DataError(f"step {self.step}: the training data ended after {self.micro_batches} batches; it should repeat without end")
         self.micro_batches += 1
         self.examples += len(batch)
         self.pace.add(len(batch))
-        batch = batch.to(self.device)
-        if batch.labels_BT is None:
-            raise DataError(f"step {self.step}: a training batch has no labels")
-        with torch.autocast(self.device.type, AUTOCAST.get(self.cfg.precision), enabled=self.cfg.precision in AUTOCAST):
-            logits_BT = self.ranker(batch)
-        loss_T = task_losses(logits_BT.float(), batch.labels_BT, batch.weights_BT, self.pos_weight_T)
-        loss = reduce_losses(loss_T, self.cfg.loss_reduction)
+        try:
+            loss, losses = self.objective(batch.to(self.device))
+        except DataError as error:
+            raise DataError(f"step {self.step}: {error}") from error
+        row = torch.cat([loss[None], losses]).detach()
+        if self.device.type in SYNCHRONOUS and not row.isfinite().all():
+            self.losses.add(row)
+            self._require_finite()
         self.scaler.scale(loss / self.cfg.accumulate).backward()
-        return torch.cat([loss[None], loss_T]).detach()
+        return row
 
     def log(self) -> tuple[float, float]:
         """Tells what happened since the last log point; (mean loss, rows per second)."""
@@ -206,9 +202,9 @@ class _Run:
         """Evaluates and logs; True where this is the best evaluation so far."""
         self._require_finite()
         with self.pace.paused(), seeds.untouched():
-            self.ranker.eval()
+            self.model.eval()
             self.metrics = evaluate(self.step)
-            self.ranker.train()
+            self.model.train()
         self.tracker.metrics(self.metrics, self.step)
         return self.stopper.update(self.step, self.metrics)
 
@@ -224,7 +220,7 @@ class _Run:
             random=seeds.capture(),
         )
         with self.pace.paused():
-            self.checkpoints.save(self.ranker, self.optimizer, state)
+            self.checkpoints.save(self.model, self.optimizer, state)
 
     def restore_best(self) -> bool:
         """Puts the weights of the best evaluation back; False where there is none."""
@@ -235,7 +231,7 @@ class _Run:
             path = self.checkpoints.best()
             if path is None or path.name != self.checkpoints.path(best).name:
                 raise CheckpointError(f"{self.checkpoints.path(best)}: the best checkpoint is gone, so it can't be restored")
-            load_weights(path, self.ranker)
+            load_weights(path, self.model)
         return True
 
     def _require_finite(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -18,11 +19,37 @@ MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 """What Adam remembers of a parameter: two moments [as the parameter] and the number of its updates [scalar]."""
 
 
+class Optimizer(Protocol):
+    """What the loop asks of whatever changes the parameters."""
+
+    updates: int
+    """Updates made so far: the schedules' step."""
+    prefix: str
+    """Of the names of its tensors in checkpoints."""
+
+    def begin(self) -> None:
+        """Before the first backward pass of an update: every group takes its schedule's rate."""
+
+    def update(self, scaler: torch.amp.GradScaler, skip: Tensor | None = None) -> None:
+        """One update from the gradients, which are then dropped."""
+
+    def lrs(self, step: int) -> dict[str, float]:
+        """Learning rate of each group after `step` updates."""
+
+    def norms(self, scale: float = 1.0) -> dict[str, Tensor]:
+        """Norms of gradients (divided by `scale`) and parameters, by metric."""
+
+    def tensors(self, names: Mapping[Parameter, str]) -> dict[str, Tensor]:
+        """What it remembers, live, by name."""
+
+
 class RankerOptimizer:
-    """Fused Adam (Kingma and Ba, arXiv 1412.6980). Before each update every group takes its schedule's rate at `updates`.
+    """Fused Adam (Kingma and Ba, arXiv 1412.6980).
 
     The moments exist from the start, so that a checkpoint is read into them in place.
     """
+
+    prefix = "adam"
 
     def __init__(self, cfg: OptimizerConfig, groups: Mapping[str, Sequence[Parameter]], schedules: Mapping[str, Schedule]) -> None:
         self.schedules = dict(schedules)
@@ -49,15 +76,18 @@ class RankerOptimizer:
         """Learning rate of each group after `step` updates."""
         return {name: rate(schedule, step) for name, schedule in self.schedules.items()}
 
+    def begin(self) -> None:
+        """Every group takes its schedule's rate at `updates`."""
+        lrs = self.lrs(self.updates)
+        for group in self.adam.param_groups:
+            group["lr"] = lrs[group["name"]]
+
     def update(self, scaler: torch.amp.GradScaler, skip: Tensor | None = None) -> None:
         """One update from the gradients, which are then dropped. Parameters and moments stay as they are where `skip` is 1.
 
         skip: float32 scalar on the parameters' device, read there: nobody waits for it. A scaler that is in use (fp16) unscales the
         gradients and skips by its own finding, which includes every non-finite loss. A skipped update counts for the schedules.
         """
-        lrs = self.lrs(self.updates)
-        for group in self.adam.param_groups:
-            group["lr"] = lrs[group["name"]]
         if not scaler.is_enabled():
             self.adam.found_inf = skip  # type: ignore[attr-defined]
         scaler.step(self.adam)

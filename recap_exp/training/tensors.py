@@ -6,6 +6,7 @@ import io
 import pickle
 import warnings
 from collections.abc import Mapping
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +37,17 @@ _SAFE = {
 """Every name that the index of a folder of tensors may refer to."""
 
 
+def _member(enumeration: Any, name: str) -> Any:
+    """What `getattr` may do in an index: name a member of an enumeration, as Python before 3.11.4 stores one."""
+    if not (isinstance(enumeration, type) and issubclass(enumeration, Enum) and name in enumeration.__members__):
+        raise pickle.UnpicklingError(f"refers to {name} of {enumeration}")
+    return enumeration[name]
+
+
 class _SafeUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("builtins", "getattr"):
+            return _member
         if name not in _SAFE.get(module, ()):
             raise pickle.UnpicklingError(f"refers to {module}.{name}")
         return super().find_class(module, name)

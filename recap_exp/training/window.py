@@ -44,9 +44,10 @@ class Losses:
         for at, (loss, *by_task) in enumerate(rows, step - len(rows) + 1):
             wrong = {task: value for task, value in zip(self.tasks, by_task, strict=True) if not math.isfinite(value)}
             if wrong or not math.isfinite(loss):
-                rates = {name: lr for name, lr in lrs(at - 1).items() if name == BACKBONE or name in wrong}
+                every = lrs(at - 1)
+                rates = {name: lr for name, lr in every.items() if name == BACKBONE or name in wrong} or every
                 raise RecapError(
-                    f"step {at}: the loss of {_listed(wrong or {'all tasks together': loss})} is not finite; the update was not made. "
+                    f"step {at}: the loss of {_listed(wrong or {'all together': loss})} is not finite; the update was not made. "
                     f"Learning rates: {_listed(rates)}. Lower them, or look for extreme values in the data"
                 )
 

@@ -15,6 +15,7 @@ from recap_exp.model.ranker import Ranker, build_ranker
 from recap_exp.training.checkpoint import Checkpoints
 from recap_exp.training.config import LinearRamp, OptimizerConfig, TrainerConfig
 from recap_exp.training.loop import FitResult, fit
+from recap_exp.training.objective import TaskObjective
 from recap_exp.training.optimizer import RankerOptimizer, build_optimizer
 
 TASKS = ("like", "reply", "report")
@@ -77,13 +78,13 @@ def train(ranker: Ranker, folder, optimizer: RankerOptimizer | None = None, batc
     known = TrainerConfig.__dataclass_fields__
     cfg = {"steps": 10, "batch_size": 16, "log_every": 1, **{k: v for k, v in kwargs.items() if k in known}}
     others = {k: v for k, v in kwargs.items() if k not in known}
+    trainer = TrainerConfig(**cfg)
     return fit(
         ranker,
         batches if batches is not None else make_batches(),
+        TaskObjective(ranker, trainer, {task: 1.0 for task in ranker.tasks}),
         optimizer or make_optimizer(ranker),
-        TrainerConfig(**cfg),
-        tasks=ranker.tasks,
-        pos_weights={task: 1.0 for task in ranker.tasks},
+        trainer,
         tracker=log or Log(),
         checkpoints=folder if isinstance(folder, Checkpoints) else Checkpoints(folder),
         **{"progress": False, **others},

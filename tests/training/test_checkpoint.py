@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import os
@@ -19,7 +20,7 @@ from recap_exp.errors import CheckpointError
 from recap_exp.training import seeds
 from recap_exp.training.checkpoint import Checkpoints, TrainState, find_checkpoint, load_weights, read_meta, resume, warm_start
 from recap_exp.training.config import EarlyStoppingConfig
-from recap_exp.training.tensors import tensor_shapes
+from recap_exp.training.tensors import _SafeUnpickler, tensor_shapes
 
 
 def saved(folder, steps=(1,), keep=2, ranker=None):
@@ -310,3 +311,25 @@ def test_ctrl_c_while_tensors_are_written_is_ctrl_c(tmp_path, monkeypatch):
     monkeypatch.setattr(dcp.FileSystemWriter, "write_data", full)
     with pytest.raises(CheckpointError, match=r"b: can't be written \(\[Errno 28\] No space left on device\)"):
         write_tensors(tmp_path / "b", {"x": torch.zeros(2)})
+
+
+class Stored:
+    """Pickles as a call of getattr: what Python before 3.11.4 does with a member of an enumeration."""
+
+    def __init__(self, *arguments):
+        self.arguments = arguments
+
+    def __reduce__(self):
+        return getattr, self.arguments
+
+
+def test_an_index_may_name_members_of_its_enumerations_the_older_way_and_nothing_else_by_it():
+    from torch.distributed.checkpoint.metadata import _MEM_FORMAT_ENCODING
+
+    def read(stored):
+        return _SafeUnpickler(io.BytesIO(pickle.dumps(stored))).load()
+
+    assert read(Stored(_MEM_FORMAT_ENCODING, "TORCH_PRESERVE_FORMAT")) is _MEM_FORMAT_ENCODING.TORCH_PRESERVE_FORMAT
+    for hostile in (Stored(torch.Size, "__init__"), Stored(_MEM_FORMAT_ENCODING, "__class__"), Stored(_MEM_FORMAT_ENCODING, "mro")):
+        with pytest.raises(pickle.UnpicklingError, match="refers to"):
+            read(hostile)

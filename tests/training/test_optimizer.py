@@ -29,6 +29,7 @@ def test_every_group_takes_its_own_schedule():
     optimizer = build_optimizer(cfg, ranker.parameter_groups())
     assert optimizer.lrs(2) == {"backbone": 0.2, "like": 0.5, "reply": 1.0, "report": 0.5}
     give_gradients(ranker)
+    optimizer.begin()
     optimizer.update(NO_SCALER)
     assert {g["name"]: g["lr"] for g in optimizer.adam.param_groups} == optimizer.lrs(0)
     assert optimizer.updates == 1
@@ -44,10 +45,12 @@ def test_the_first_update_of_a_ramp_changes_nothing_and_drops_the_gradients():
     ranker = make_ranker()
     optimizer, before = make_optimizer(ranker, ramp=3), weights(ranker)
     give_gradients(ranker)
+    optimizer.begin()
     optimizer.update(NO_SCALER)
     assert same(before, weights(ranker))
     assert all(p.grad is None for p in ranker.parameters())
     give_gradients(ranker)
+    optimizer.begin()
     optimizer.update(NO_SCALER)
     assert not same(before, weights(ranker))
 
@@ -60,6 +63,7 @@ def test_equals_plain_adam():
     for value in (1.0, -0.5, 0.25):
         give_gradients(ranker, value)
         give_gradients(other, value)
+        optimizer.begin()
         optimizer.update(NO_SCALER)
         plain.step()
     for ours, theirs in zip(ranker.parameters(), other.parameters(), strict=True):
@@ -71,9 +75,11 @@ def test_a_device_side_skip_leaves_parameters_moments_and_counts_as_they_are():
     optimizer = make_optimizer(ranker, ramp=0)
     names = {p: n for n, p in ranker.named_parameters()}
     give_gradients(ranker)
+    optimizer.begin()
     optimizer.update(NO_SCALER, skip=torch.zeros(()))
     before, moments = weights(ranker), {n: t.clone() for n, t in optimizer.tensors(names).items()}
     give_gradients(ranker, float("nan"))
+    optimizer.begin()
     optimizer.update(NO_SCALER, skip=torch.ones(()))
     assert same(before, weights(ranker))
     assert same(moments, optimizer.tensors(names))

@@ -194,7 +194,7 @@ class GraphConfig:
     seen: Rule = "drop"
     """Of an edge that an earlier split has already: drop it from the later one."""
     mirrors: Rule = "keep"
-    """Of an edge b -> a whose mirror a -> b, of any relation, an earlier split has: drop it from the later split. Between nodes of one type."""
+    """Of an edge b -> a whose mirror a -> b, of any relation, an earlier split has: drop it from the later one. Between nodes of one type."""
     linked: Rule = "keep"
     """Of an edge a -> b whose pair an earlier split has under another relation: drop it from the later split."""
 
@@ -206,9 +206,8 @@ class GraphConfig:
             for side in (relation.left, relation.right):
                 if self.entities and side not in self.entities:
                     raise ValueError(f"relations.{name}: no entity '{side}'; entities are {', '.join(self.entities)}")
-        if isinstance(self.source, EdgesSource):
-            if not self.entities or not self.relations:
-                raise ValueError("entities and relations must be given for source.kind=edges")
+        if isinstance(self.source, EdgesSource) and not (self.entities and self.relations):
+            raise ValueError("entities and relations must be given for source.kind=edges")
 
 
 def _check_split_names(splits: dict[str, EdgeFiles]) -> None:

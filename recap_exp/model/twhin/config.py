@@ -55,8 +55,8 @@ class NegativesConfig:
 
 @configclass
 class BCELoss:
-    """Binary cross-entropy on logits; a negative weighs 1/(negatives of its edge), so that both classes weigh the same. Mean over the weights
-    or, as the original, over the logits' number."""
+    """Binary cross-entropy on logits; a negative weighs 1/(negatives of its edge), so that both classes weigh the same.
+    The mean is over the weights or, as the original's, over the number of logits."""
 
     kind: Literal["bce"] = "bce"
     mean_over: Literal["weights", "logits"] = "weights"
