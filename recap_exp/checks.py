@@ -91,7 +91,7 @@ def _blocks(cfg: ExperimentConfig) -> None:
     if not known:
         return
     for name in cfg.model.blocks or []:
-        _known(name, known, "model.blocks")
+        _known(name, [*known, *cfg.data.embeddings], "model.blocks")
     owner: dict[str, str] = {}
     for name, block in known.items():
         for column in block.columns:

@@ -79,15 +79,19 @@ class RunRecord:
         self.metrics: dict[str, float] = {}
 
     def dataset(self, dataset: Dataset) -> None:
-        """Every split of the data with its digest, rows and label rates."""
+        """Every split of the data with its digest, rows, label rates, and how many of its rows have no embedding by their id."""
         for split, part in dataset.splits.items():
+            unknown = dataset.unknown(split)
+            self.metrics |= {f"data/unknown/{block}/{split}": share for block, share in unknown.items()}
+            for block, share in unknown.items():
+                self.console.print(f"{split}: {share:.1%} of the rows have no {block} embedding", highlight=False, markup=False)
             self.tracker.dataset(
                 name=dataset.name,
                 digest=dataset.digest(split),
                 context=split,
                 source=str(dataset.folder or part.files[0]),
                 schema={name: f"{block.kind}[{block.use}]" for name, block in dataset.schema.blocks.items()},
-                profile={"rows": dataset.rows(split), "label_rates": dataset.label_rates(split)},
+                profile={"rows": dataset.rows(split), "label_rates": dataset.label_rates(split), "unknown": unknown},
             )
 
     def depends(self, found: Dependencies) -> None:

@@ -17,6 +17,9 @@ BlockKind = Literal["continuous", "binary", "discrete", "embedding"]
 Layout = Literal["packed", "named"]
 """Of Parquet: one list column a block, or one column a feature."""
 
+OF_RUN = "run:"
+"""How the name of a table begins that is a run's."""
+
 
 @configclass
 class BlockConfig:
@@ -73,6 +76,29 @@ Source = Annotated[MadeSource | FilesSource | DatasetSource | EventsSource, Fiel
 
 
 @configclass
+class StoredEmbeddingConfig:
+    """A vector for each row, looked up by an id that the row carries: a block of kind embedding."""
+
+    id: str
+    """Which id: a name of data.ids, or of those that the source knows itself (a table of events: viewer, item)."""
+    table: str
+    """A Parquet file, relative to RECAP_DATA, with the columns `id` (integers or texts) and `vector` (lists of one length), as `recap-exp
+    twhin export` writes; or run:RUN_ID/ENTITY, a table of a TwHIN run."""
+    unknown: Literal["zero", "mean"] = "zero"
+    """What a row gets whose id the table lacks, or has not trained (column `degree` is 0): zeros, or the mean of the others' vectors."""
+
+    def __post_init__(self) -> None:
+        if not self.table or (self.table.startswith(OF_RUN) and self.of_run is None):
+            raise ValueError(f"table must be a Parquet file or run:RUN_ID/ENTITY, not '{self.table}'")
+
+    @property
+    def of_run(self) -> tuple[str, str] | None:
+        """Run and entity; None where `table` is a file."""
+        run, _, entity = self.table.removeprefix(OF_RUN).partition("/")
+        return (run, entity) if self.table.startswith(OF_RUN) and run and entity and "/" not in entity else None
+
+
+@configclass
 class DataConfig:
     """A data set and what its columns mean. Readers take from the files only what the experiment uses."""
 
@@ -83,6 +109,8 @@ class DataConfig:
     """Blocks by our name. Empty where the source knows its own (planted, null, events, dataset)."""
     ids: dict[str, str] = field(default_factory=dict)
     """Integer ids carried along with each row: our name -> stored column. 64 bits."""
+    embeddings: dict[str, StoredEmbeddingConfig] = field(default_factory=dict)
+    """Further blocks by our name, looked up by id in tables of embeddings."""
     labels: list[str] = field(default_factory=list)
     """Label columns that a conversion carries, beside those of the tasks."""
     extras: dict[str, str] = field(default_factory=dict)
@@ -103,3 +131,5 @@ class DataConfig:
             raise ValueError(f"shuffle_rows must be at least 1, not {self.shuffle_rows}")
         if self.workers < 0:
             raise ValueError(f"workers must be at least 0, not {self.workers}")
+        for name in self.embeddings.keys() & self.blocks.keys():
+            raise ValueError(f"embeddings.{name}: blocks has one of that name already; give it another")

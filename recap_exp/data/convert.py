@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
 from recap_exp.data.config import Format, Layout
 from recap_exp.data.dataset import Dataset
+from recap_exp.data.fingerprint import cached_hash
 from recap_exp.data.schema import Rows
 from recap_exp.data.write import write_dataset
 
@@ -28,4 +29,6 @@ def convert(
     rows: dict[str, Rows] = {split: partial(dataset.read, split, schema) for split in chosen}
     expected = {split: dataset.rows(split) for split in chosen}
     origin = {"name": dataset.name, "format": dataset.format, "digest": dataset.digest(), "made": dataset.manifest.get("made", {})}
+    if dataset.tables:
+        origin["embeddings"] = {name: {**asdict(table.cfg), "sha256": cached_hash(table.file)} for name, table in dataset.tables.items()}
     return write_dataset(folder, dataset.name, schema, rows, format, files, layout, {"converted": origin}, expected=expected)

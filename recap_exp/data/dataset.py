@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from recap_exp.data.config import Format
+from recap_exp.data.config import Format, StoredEmbeddingConfig
+from recap_exp.data.embeddings import EmbeddingTable
 from recap_exp.data.fingerprint import file_hashes, json_sha256
-from recap_exp.data.schema import Columns, Schema
-from recap_exp.errors import DataError, nearest
+from recap_exp.data.schema import Block, Columns, Schema
+from recap_exp.errors import ConfigError, DataError, nearest
 
 MANIFEST = "manifest.json"
 VERSION = 1
@@ -36,6 +37,8 @@ class Dataset:
     splits: dict[str, Split]
     folder: Path | None = None
     manifest: dict[str, Any] = field(default_factory=dict)
+    tables: dict[str, EmbeddingTable] = field(default_factory=dict)
+    """Of the schema's blocks, those that are looked up by id rather than read from the files."""
 
     @classmethod
     def open(cls, folder: Path) -> Dataset:
@@ -90,13 +93,58 @@ class Dataset:
         self.split(split)
         return dict(self.manifest["splits"][split]["label_rates"]) if self.manifest else {}
 
+    def joined(self, embeddings: Mapping[str, StoredEmbeddingConfig]) -> Dataset:
+        """The same rows with a further block for each of `embeddings`. Raises ConfigError or DataError where one can't be had."""
+        blocks, tables, ids = dict(self.schema.blocks), dict(self.tables), self.schema.ids
+        for name, cfg in embeddings.items():
+            key, has = f"data.embeddings.{name}", f"it has {', '.join(ids) or 'none'}{nearest(cfg.id, ids)}"
+            if cfg.id not in ids:
+                raise ConfigError(f"{key}.id: '{cfg.id}' is no id of data '{self.name}': {has}")
+            if name in self.columns:
+                raise ConfigError(f"{key}: data '{self.name}' has a block or column of that name already; give it another")
+            tables[name] = EmbeddingTable.open(cfg)
+            width = tables[name].width
+            blocks[name] = Block(kind="embedding", columns=(name,), width=width, use=width)
+        return replace(self, schema=replace(self.schema, blocks=blocks), tables=tables)
+
+    @property
+    def columns(self) -> set[str]:
+        """Names of blocks, and of all columns."""
+        schema = self.schema
+        carried = {*schema.ids.values(), *schema.labels, *schema.extras.values()}
+        return {*schema.blocks, *carried, *(column for block in schema.blocks.values() for column in block.columns)}
+
+    def unknown(self, split: str) -> dict[str, float]:
+        """Share of a split's rows whose id has no vector, by the name of each block that is looked up. Reads the ids of all rows."""
+        if not self.tables:
+            return {}
+        by = {name: table.cfg.id for name, table in self.tables.items()}
+        missing, rows = dict.fromkeys(self.tables, 0), 0
+        for columns in self.read(split, Schema(ids={name: self.schema.ids[name] for name in by.values()})):
+            rows += len(columns)
+            for name, table in self.tables.items():
+                missing[name] += int((~table.known(columns.ids[by[name]])).sum())
+        return {name: count / max(rows, 1) for name, count in missing.items()}
+
     def read(self, split: str, schema: Schema | None = None, files: Sequence[Path] | None = None) -> Iterator[Columns]:
         """The rows of a split, some megabytes at a time, in order; only what `schema` (this one's, or a part of it) names is decoded.
 
         files: these of the split's files, in this order.
         """
-        chosen = self.split(split)
         schema = schema or self.schema
+        tables = {name: table for name, table in self.tables.items() if name in schema.blocks}
+        needed = {table.cfg.id: self.schema.ids[table.cfg.id] for table in tables.values()}
+        stored = replace(schema, blocks={n: b for n, b in schema.blocks.items() if n not in tables}, ids={**schema.ids, **needed})
+        for columns in self._read_files(split, stored, files):
+            found = {name: table.vectors(columns.ids[table.cfg.id]) for name, table in tables.items()}
+            yield replace(
+                columns,
+                blocks={name: found[name] if name in found else columns.blocks[name] for name in schema.blocks},
+                ids={name: columns.ids[name] for name in schema.ids},
+            )
+
+    def _read_files(self, split: str, schema: Schema, files: Sequence[Path] | None) -> Iterator[Columns]:
+        chosen = self.split(split)
         if self.format == "tfrecord":
             from recap_exp.data import tfrecord
 

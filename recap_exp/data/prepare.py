@@ -33,9 +33,14 @@ def prepare(cfg: DataConfig, labels: Sequence[str], require_labels: bool = True)
 
     labels: label columns that the experiment needs. One that the data lacks is an error, or is left out where `require_labels` is off.
     Made sets and sets built from events are written to outputs/data once, under a name that their configuration determines, and reused.
+    Blocks that are looked up in tables of embeddings are no part of the files.
 
     Raises DataError or ConfigError that name the column, file or glob.
     """
+    return _stored(cfg, labels, require_labels).joined(cfg.embeddings)
+
+
+def _stored(cfg: DataConfig, labels: Sequence[str], require_labels: bool) -> Dataset:
     source = cfg.source
     if isinstance(source, FilesSource):
         return open_files(cfg, source, labels, require_labels)

@@ -19,6 +19,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from recap_exp.data.events.config import EventsSource
+from recap_exp.data.ids import as_integers
 from recap_exp.errors import DataError, first_line, nearest
 from recap_exp.paths import data_path
 
@@ -93,8 +94,8 @@ def read_log(source: EventsSource) -> Log:
         time=time[order],
         event=encoded[names.event][0],
         kinds=encoded[names.event][1].to_pylist(),
-        viewer_ids=_ids(encoded[names.viewer][1]),
-        item_ids=_ids(encoded[names.item][1]),
+        viewer_ids=as_integers(encoded[names.viewer][1]),
+        item_ids=as_integers(encoded[names.item][1]),
         columns={c.column: (encoded[c.column][0], encoded[c.column][1].to_pylist()) for c in source.categorical.values()},
     )
 
@@ -179,14 +180,3 @@ def _encode(columns: list[pa.ChunkedArray]) -> tuple[np.ndarray, pa.Array]:
     chunks = [chunk for column in columns for chunk in column.chunks]
     whole = pa.chunked_array(chunks).unify_dictionaries().combine_chunks()
     return pc.fill_null(whole.indices, -1).to_numpy(zero_copy_only=False), whole.dictionary
-
-
-def _ids(texts: pa.Array) -> np.ndarray:
-    """[V] int64: the numbers themselves where all are written as such, else a hash of the text that is the same everywhere."""
-    try:
-        numbers = texts.cast(pa.int64())
-        if numbers.cast(pa.string()).equals(texts):
-            return numbers.to_numpy()
-    except pa.ArrowInvalid:
-        pass
-    return pd.util.hash_array(texts.to_numpy(zero_copy_only=False).astype(object), categorize=False).view(np.int64)
