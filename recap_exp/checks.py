@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
-from recap_exp.config import CommandConfig, ExperimentConfig
+from recap_exp.config import CommandConfig, ExperimentConfig, GraphExperimentConfig
 from recap_exp.data.config import DataConfig
-from recap_exp.errors import ConfigError, nearest, require_package
+from recap_exp.data.graph.config import GraphConfig
+from recap_exp.errors import ConfigError, known, nearest, require_package
 from recap_exp.evaluation.config import AGAINST_TRUTH, CALIBRATED, METRICS
+from recap_exp.graph_checks import check_graph
 from recap_exp.model.config import LightGBMConfig, RankerConfig
+from recap_exp.model.twhin.config import TwhinConfig
 from recap_exp.scoring.config import ScoringConfig
 
 
@@ -23,18 +27,41 @@ def check(cfg: CommandConfig) -> None:
                 rule(cfg)
         elif isinstance(cfg.model, LightGBMConfig):
             require_package("lightgbm", f"model={cfg.model.name}")
+    elif isinstance(cfg, GraphExperimentConfig):
+        check_graph(cfg)
+
+
+def check_parts(command: str, container: Any) -> None:
+    """That a training's data and model are of the same system, before either is looked at: their mistakes would hide this one."""
+    if command != "train":
+        return
+    parts = {key: (container.get(key) or {}) for key in ("data", "model")}
+    graph_data = parts["data"].get("kind") == GraphConfig.kind
+    graph_model = parts["model"].get("kind") == TwhinConfig.kind
+    if graph_data == graph_model:
+        return
+    names = {key: part.get("name") for key, part in parts.items()}
+    if graph_data:
+        raise ConfigError(
+            f"data={names['data']} is a graph, and model={names['model']} is none of a graph's: begin from a recipe such as "
+            "experiment=twhin_planted"
+        )
+    raise ConfigError(
+        f"model={names['model']} is trained on a graph, and data={names['data']} is none: begin from a recipe such as "
+        "experiment=twhin_planted"
+    )
 
 
 def check_scoring(scoring: ScoringConfig, tasks: Iterable[str]) -> None:
     """Every engagement has a task of the run, and every task a weight, unless `unmatched: list` admits what is left over."""
     tasks = list(tasks)
     if scoring.groups.by == "label":
-        _known(scoring.groups.name or "", tasks, "scoring.groups.name")
+        known(scoring.groups.name or "", tasks, "scoring.groups.name")
     if scoring.unmatched == "list":
         return
     used = {e.task or name: f"scoring.engagements.{name}.task" for name, e in scoring.engagements.items()}
     for task, key in used.items():
-        _known(task, tasks, key)
+        known(task, tasks, key)
     for task in tasks:
         if task not in used:
             raise ConfigError(
@@ -53,12 +80,6 @@ def splits_of(data: DataConfig) -> list[str] | None:
     return None
 
 
-def _known(name: str, allowed: Iterable[str], key: str) -> None:
-    allowed = list(allowed)
-    if name not in allowed:
-        raise ConfigError(f"{key}='{name}': allowed are {', '.join(allowed)}{nearest(name, allowed)}")
-
-
 def _tasks(cfg: ExperimentConfig) -> None:
     if not cfg.tasks:
         raise ConfigError("tasks is empty: name at least one task")
@@ -72,9 +93,9 @@ def _tasks(cfg: ExperimentConfig) -> None:
     stored = _label_columns(cfg.data)
     if stored is not None:
         for name, task in cfg.tasks.items():
-            _known(task.label, stored, f"tasks.{name}.label")
+            known(task.label, stored, f"tasks.{name}.label")
     for name in cfg.data.sampling_rates:
-        _known(name, cfg.tasks, "data.sampling_rates")
+        known(name, cfg.tasks, "data.sampling_rates")
 
 
 def _label_columns(data: DataConfig) -> list[str] | None:
@@ -87,13 +108,13 @@ def _label_columns(data: DataConfig) -> list[str] | None:
 
 
 def _blocks(cfg: ExperimentConfig) -> None:
-    known = cfg.data.blocks
-    if not known:
+    blocks = cfg.data.blocks
+    if not blocks:
         return
     for name in cfg.model.blocks or []:
-        _known(name, [*known, *cfg.data.embeddings], "model.blocks")
+        known(name, [*known, *cfg.data.embeddings], "model.blocks")
     owner: dict[str, str] = {}
-    for name, block in known.items():
+    for name, block in blocks.items():
         for column in block.columns:
             if column in owner:
                 raise ConfigError(
@@ -104,7 +125,7 @@ def _blocks(cfg: ExperimentConfig) -> None:
 
 def _optimizer(cfg: ExperimentConfig) -> None:
     for name in cfg.optimizer.towers:
-        _known(name, cfg.tasks, "optimizer.towers")
+        known(name, cfg.tasks, "optimizer.towers")
     if cfg.optimizer.tower is None:
         for name in cfg.tasks:
             if name not in cfg.optimizer.towers:
@@ -113,26 +134,26 @@ def _optimizer(cfg: ExperimentConfig) -> None:
 
 def _towers(cfg: ExperimentConfig, model: RankerConfig) -> None:
     for name in model.towers:
-        _known(name, cfg.tasks, "model.towers")
+        known(name, cfg.tasks, "model.towers")
 
 
 def _partitions(cfg: ExperimentConfig) -> None:
     splits = splits_of(cfg.data)
     if splits is not None:
-        _known("train", splits, "splits of data (training reads split 'train')")
+        known("train", splits, "splits of data (training reads split 'train')")
     for name, partition in cfg.evaluation.partitions.items():
         key = f"evaluation.partitions.{name}"
         if splits is not None:
-            _known(partition.split, splits, f"{key}.split")
+            known(partition.split, splits, f"{key}.split")
         for task in partition.tasks or []:
-            _known(task, cfg.tasks, f"{key}.tasks")
+            known(task, cfg.tasks, f"{key}.tasks")
         for task in partition.rates:
-            _known(task, cfg.tasks, f"{key}.rates")
+            known(task, cfg.tasks, f"{key}.rates")
 
 
 def _scoring(cfg: ExperimentConfig) -> None:
     for name in cfg.scoring.partitions:
-        _known(name, cfg.evaluation.partitions, "scoring.partitions")
+        known(name, cfg.evaluation.partitions, "scoring.partitions")
     check_scoring(cfg.scoring, cfg.tasks)
 
 
@@ -164,9 +185,9 @@ def _metric(metric: str, cfg: ExperimentConfig, key: str) -> None:
     words = metric.split("/")
     if len(words) != 3:
         raise ConfigError(f"{key}='{metric}': must be PARTITION/METRIC/TASK, such as val/auroc/mean")
-    _known(words[0], cfg.evaluation.partitions, f"the partition in {key}")
-    _known(words[1], [*METRICS, *CALIBRATED, *AGAINST_TRUTH], f"the metric in {key}")
-    _known(words[2], [*cfg.tasks, "mean"], f"the task in {key}")
+    known(words[0], cfg.evaluation.partitions, f"the partition in {key}")
+    known(words[1], [*METRICS, *CALIBRATED, *AGAINST_TRUTH], f"the metric in {key}")
+    known(words[2], [*cfg.tasks, "mean"], f"the task in {key}")
 
 
 def _rows(cfg: ExperimentConfig) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from recap_exp.config import CommandConfig, DataCommandConfig, ExperimentConfig, ScoreConfig
+from recap_exp.config import CommandConfig, DataCommandConfig, ScoreConfig, TrainConfig
 
 
 def run(cfg: CommandConfig) -> Any:
     """Does what `cfg` was composed for: train gives a Result, score its reports, data the Dataset. Imports what that needs."""
-    if isinstance(cfg, ExperimentConfig):
-        from recap_exp.experiment import train_and_record
+    if isinstance(cfg, TrainConfig):
+        from recap_exp.train_command import train_and_record
 
         return train_and_record(cfg)
     if isinstance(cfg, ScoreConfig):

@@ -14,8 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 
-from recap_exp.checks import check, check_scoring
-from recap_exp.config import COMMANDS, CommandConfig, ExperimentConfig, ScoreConfig
+from recap_exp.checks import check, check_parts, check_scoring
+from recap_exp.config import COMMANDS, CommandConfig, ExperimentConfig, ScoreConfig, TrainConfig, config_class
 from recap_exp.config_errors import explain_composition, explain_validation, one_line
 from recap_exp.errors import ConfigError, nearest
 from recap_exp.paths import conf_dir
@@ -64,7 +64,8 @@ def from_hydra(command: str, composed: DictConfig, overrides: Sequence[str]) -> 
         raise ConfigError(f"{error.full_key} must be given: {error.full_key}=VALUE") from error
     except OmegaConfBaseException as error:
         raise ConfigError(one_line(error)) from error
-    config = typed(COMMANDS[command], container, overrides=overrides)
+    check_parts(command, container)
+    config = typed(config_class(command, container), container, overrides=overrides)
     config.overrides = list(overrides)
     return checked(config)
 
@@ -109,6 +110,18 @@ def from_yaml(cls: type[C], file: Path) -> C:
         return checked(typed(cls, read_plain(file)))
     except ConfigError as error:
         raise ConfigError(str(error) if str(file) in str(error) else f"{file}: {error}") from error
+
+
+def stored_command(command: str, file: Path) -> CommandConfig:
+    """The configuration that a run of `command` stored, of whatever class it is."""
+    return from_yaml(config_class(command, read_plain(file)), file)
+
+
+def stored_training(file: Path) -> TrainConfig:
+    """The configuration that a training stored."""
+    config = stored_command("train", file)
+    assert isinstance(config, TrainConfig)
+    return config
 
 
 def plain(config: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Literal
+from typing import Any, Literal
 
 from recap_exp.configclass import configclass
 from recap_exp.data.config import DataConfig, Format, Layout
@@ -143,7 +143,15 @@ class DataCommandConfig:
     overrides: list[str] = field(default_factory=list)
 
 
-CommandConfig = ExperimentConfig | ScoreConfig | DataCommandConfig
+TrainConfig = ExperimentConfig | GraphExperimentConfig
+"""What `recap-exp train` runs."""
+CommandConfig = TrainConfig | ScoreConfig | DataCommandConfig
 
 COMMANDS: dict[str, type[CommandConfig]] = {"train": ExperimentConfig, "score": ScoreConfig, "data": DataCommandConfig}
 """The commands that Hydra composes, each from conf/COMMAND.yaml."""
+
+
+def config_class(command: str, container: Any) -> type[CommandConfig]:
+    """The class of a composed or stored configuration: a training of a graph's embeddings says so by its model's kind."""
+    model = container.get("model") if command == "train" and isinstance(container, dict) else None
+    return GraphExperimentConfig if isinstance(model, dict) and model.get("kind") == TwhinConfig.kind else COMMANDS[command]

@@ -29,6 +29,13 @@ def require_package(package: str, what: str) -> None:
         raise ConfigError(f"{what} needs the package {package}, which is not installed: pip install 'recap-exp[{package}]'")
 
 
+def known(name: str, allowed: Iterable[str], key: str) -> None:
+    """Raises ConfigError where `key` names something that is not allowed."""
+    allowed = list(allowed)
+    if name not in allowed:
+        raise ConfigError(f"{key}='{name}': allowed are {', '.join(allowed)}{nearest(name, allowed)}")
+
+
 def first_line(error: BaseException) -> str:
     """What another library's error says, without what follows; its type's name where it says nothing."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import warnings
 from contextlib import closing
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from recap_exp.composition import compared_scorings, from_yaml, to_yaml
+from recap_exp.composition import compared_scorings, to_yaml
 from recap_exp.config import ExperimentConfig
 from recap_exp.data.assemble import Assembler, assembler, is_stratum
 from recap_exp.data.dataset import Dataset
@@ -28,12 +27,10 @@ from recap_exp.model.calibration import rates_ratio
 from recap_exp.model.predict import predict
 from recap_exp.model.predictions import Predictions
 from recap_exp.model.ranker import Ranker
-from recap_exp.paths import runs_dir
-from recap_exp.record import RunRecord, recording
+from recap_exp.record import Result, RunRecord, recording
 from recap_exp.runs import RunFolder, find_run, new_run
 from recap_exp.scoring.report import ScoreReport, report
 from recap_exp.sweep.job import SweepJob
-from recap_exp.tracking.send import unsent_runs
 from recap_exp.training.baseline import fit_baseline
 from recap_exp.training.checkpoint import Checkpoints, resume, warm_start
 from recap_exp.training.loop import FitResult, fit
@@ -46,24 +43,8 @@ from recap_exp.whole import whole
 warnings.filterwarnings("ignore", category=OneClassWarning)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """What a run leaves in memory; the rest is in its folder and in MLflow."""
-
-    run_id: str
-    folder: Path
-    metrics: dict[str, float]
-    objective: float
-    """The metric that the configuration's `metric` names: what a sweep optimises."""
-    url: str | None
-    """Where MLflow's UI shows the run."""
-
-
-def train_and_record(cfg: ExperimentConfig, rerun_of: RunFolder | None = None) -> Result:
-    """`recap-exp train`: everything from data to a recorded run. A run that fails is recorded as failed, with what it has."""
-    job = SweepJob.of(cfg.sweep)
-    folder, cfg = taken_up(cfg, job)
-    cfg = pinned(cfg)
+def run(cfg: ExperimentConfig, folder: RunFolder | None = None, job: SweepJob | None = None, rerun_of: RunFolder | None = None) -> Result:
+    """The story of a ranker. folder: of a run that goes on; None: a new one."""
     dataset = prepare(cfg.data, [task.label for task in cfg.tasks.values()])
     check_columns(cfg, dataset.schema)
     depends = depends_on(cfg, dataset)
@@ -85,40 +66,7 @@ def train_and_record(cfg: ExperimentConfig, rerun_of: RunFolder | None = None) -
         record.checkpoint(Checkpoints(folder.checkpoints).best() or Checkpoints(folder.checkpoints).newest())
         if cfg.tracking.log_model:
             record.model(ranker, dataset.schema, cfg, reports[0])
-    return Result(
-        run_id=folder.id,
-        folder=folder.path,
-        metrics=record.metrics,
-        objective=record.metrics.get(cfg.metric, float("nan")),
-        url=record.tracker.url,
-    )
-
-
-def taken_up(cfg: ExperimentConfig, job: SweepJob | None = None) -> tuple[RunFolder | None, ExperimentConfig]:
-    """The run that `resume` names, or that this job of a resumed sweep was before, with its own configuration; None for a new run."""
-    if job and job.card.run and (folder := RunFolder(runs_dir() / job.card.run)).config.is_file():
-        return folder, from_yaml(ExperimentConfig, folder.config)
-    if cfg.resume is None:
-        warm_start = named(cfg.trainer.warm_start) if cfg.trainer.warm_start else None
-        return None, replace(cfg, trainer=replace(cfg.trainer, warm_start=warm_start))
-    if others := [o for o in cfg.overrides if not o.startswith("resume=")]:
-        raise ConfigError(f"resume={cfg.resume} goes on with the run's own configuration: drop {' '.join(others)}, or start a new run")
-    folder = find_run(cfg.resume or "latest", finished=False)
-    if folder.card.get("status") == "FINISHED":
-        left = f"; `recap-exp send run={folder.id}` brings the rest of its records to MLflow" if any(unsent_runs(folder.id)) else ""
-        raise ConfigError(f"resume={cfg.resume}: run {folder.id} is finished, there is nothing left to do{left or '; start a new run'}")
-    if folder.alive:
-        raise ConfigError(f"resume={cfg.resume}: run {folder.id} goes on in another process; wait for it, or stop it first")
-    return folder, from_yaml(ExperimentConfig, folder.config)
-
-
-def pinned(cfg: ExperimentConfig) -> ExperimentConfig:
-    """`cfg` with the very run or file that `trainer.warm_start` means now, so that it means the same when the run is taken up."""
-    if cfg.trainer.warm_start is None:
-        return cfg
-    path = Path(cfg.trainer.warm_start).expanduser()
-    source = str(path.resolve()) if path.exists() else find_run(cfg.trainer.warm_start).id
-    return replace(cfg, trainer=replace(cfg.trainer, warm_start=source))
+    return record.result(cfg.metric)
 
 
 def check_columns(cfg: ExperimentConfig, schema: Schema) -> None:
@@ -205,12 +153,6 @@ def depends_on(cfg: ExperimentConfig, dataset: Dataset, fresh: bool = False) -> 
     """What a training of `cfg` that begins now depends on; see `dependencies`."""
     weights = weights_of(cfg.trainer.warm_start) if cfg.trainer.warm_start else None
     return dependencies(cfg.data, dataset, cfg.trainer, weights, fresh)
-
-
-def named(source: str) -> str:
-    """What `trainer.warm_start` names, a run by its id, a path from the root: `latest` is another one tomorrow."""
-    path = Path(source).expanduser()
-    return str(path.resolve()) if path.exists() else find_run(source).id
 
 
 def weights_of(source: str) -> Path:

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from recap_exp.commands import run
 from recap_exp.composition import from_hydra
-from recap_exp.config import CommandConfig, ExperimentConfig
+from recap_exp.config import CommandConfig, TrainConfig
 from recap_exp.errors import first_line
 from recap_exp.sweep.job import Pruned, SweepJob
 
@@ -68,9 +68,9 @@ def own_share(cfg: CommandConfig, job: SweepJob) -> Iterator[None]:
         threads = max(1, len(os.sched_getaffinity(0)) // at_once)
         for name in THREADS:
             os.environ.setdefault(name, str(threads))
-        if isinstance(cfg, ExperimentConfig) and cfg.trainer.threads is None:
+        if isinstance(cfg, TrainConfig) and cfg.trainer.threads is None:
             cfg.trainer.threads = threads
-    if at_once == 1 or (isinstance(cfg, ExperimentConfig) and cfg.trainer.device == "cpu"):
+    if at_once == 1 or (isinstance(cfg, TrainConfig) and cfg.trainer.device == "cpu"):
         yield
         return
     import torch

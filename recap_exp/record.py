@@ -5,13 +5,14 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from recap_exp.composition import plain
-from recap_exp.config import ExperimentConfig, ScoreConfig
+from recap_exp.config import ExperimentConfig, ScoreConfig, TrainConfig
 from recap_exp.data.dataset import Dataset
 from recap_exp.data.schema import Schema
 from recap_exp.dependencies import Dependencies, difference_table, differences
@@ -39,8 +40,11 @@ VARIED = (
     "data.name",
     "model.name",
     "model.sharing",
+    "model.dim",
+    "model.operator",
     "optimizer.name",
     "optimizer.backbone.rate",
+    "optimizer.table.schedule.rate",
     "trainer.steps",
     "trainer.batch_size",
     "scoring.name",
@@ -69,6 +73,19 @@ def _flat(config: Mapping[str, Any], keys: Sequence[str]) -> Iterator[tuple[str,
             value = value.get(part) if isinstance(value, Mapping) else None
         if value is not None and not isinstance(value, Mapping):
             yield key, value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a run leaves in memory; the rest is in its folder and in MLflow."""
+
+    run_id: str
+    folder: Path
+    metrics: dict[str, float]
+    objective: float
+    """The metric that the configuration's `metric` names: what a sweep optimises."""
+    url: str | None
+    """Where MLflow's UI shows the run."""
 
 
 class RunRecord:
@@ -104,7 +121,7 @@ class RunRecord:
             self.console.print("the run goes on, but not with what it began with:", difference_table(changed), sep="\n")
         self.tracker.artifact(self.folder.dependencies)
 
-    def identity(self, cfg: ExperimentConfig) -> dict[str, Any]:
+    def identity(self, cfg: TrainConfig) -> dict[str, Any]:
         """What a checkpoint says of the run it belongs to."""
         return {"run": self.folder.id, "mlflow_run_id": self.tracker.mlflow_run_id(), "config": plain(cfg), "version": own_version()}
 
@@ -186,6 +203,11 @@ class RunRecord:
         if path is not None:
             self.tracker.artifact(path, f"checkpoint/{path.name}")
 
+    def result(self, metric: str) -> Result:
+        """What the run leaves in memory; its objective is `metric`, not-a-number where it has no such one."""
+        objective = self.metrics.get(metric, float("nan"))
+        return Result(run_id=self.folder.id, folder=self.folder.path, metrics=self.metrics, objective=objective, url=self.tracker.url)
+
     def close(self) -> None:
         """The last lines in the terminal: where everything is."""
         self.console.print(f"run {self.folder.id}: {self.folder.path}", soft_wrap=True)
@@ -209,7 +231,7 @@ def run_link(folder: RunFolder) -> str:
 
 @contextmanager
 def recording(
-    cfg: ExperimentConfig | ScoreConfig,
+    cfg: TrainConfig | ScoreConfig,
     folder: RunFolder,
     recipe: str,
     tags: Mapping[str, str] | None = None,

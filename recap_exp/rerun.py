@@ -11,8 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from recap_exp import experiment, rescore
-from recap_exp.composition import from_yaml, plain
-from recap_exp.config import COMMANDS, ExperimentConfig, ScoreConfig
+from recap_exp.composition import plain, stored_command
+from recap_exp.config import ExperimentConfig, GraphExperimentConfig, ScoreConfig, TrainConfig
 from recap_exp.data.prepare import prepare
 from recap_exp.dependencies import SHOWN, Dependencies, Difference, difference_table, differences
 from recap_exp.errors import CheckpointError, RecapError
@@ -22,6 +22,7 @@ from recap_exp.runs import RunFolder, find_run
 from recap_exp.stored import recompose
 from recap_exp.terminal import console
 from recap_exp.tracking.journal import records
+from recap_exp.train_command import train_and_record
 
 BESIDE = ("overrides", "tracking", "sweep", "resume", "metric")
 """Keys of a configuration that no number follows from."""
@@ -87,9 +88,9 @@ def rerun(text: str, overrides: Sequence[str] = (), exact: bool = False) -> Comp
     """
     old = finished(text)
     command = old.card["command"]
-    before = from_yaml(COMMANDS[command], old.config)
+    before = stored_command(command, old.config)
     cfg = recompose(command, read_plain(old.config), overrides)
-    assert isinstance(cfg, ExperimentConfig | ScoreConfig)
+    assert isinstance(cfg, TrainConfig | ScoreConfig)
     changed = [*_config_differences(plain(before), plain(cfg)), *_recorded_differences(old, depends_on(cfg))]
     screen = console()
     if exact and changed:
@@ -100,8 +101,8 @@ def rerun(text: str, overrides: Sequence[str] = (), exact: bool = False) -> Comp
         screen.print(f"not as in run {old.id}:", difference_table(changed), sep="\n", highlight=False)
     else:
         screen.print(f"everything that run {old.id} depended on is as it was", highlight=False)
-    if isinstance(cfg, ExperimentConfig):
-        new = RunFolder(experiment.train_and_record(cfg, rerun_of=old).folder)
+    if isinstance(cfg, TrainConfig):
+        new = RunFolder(train_and_record(cfg, rerun_of=old).folder)
     else:
         new = rescore.score_and_record(cfg, rerun_of=old)[0]
     found = Comparison(then=points(old.path), now=points(new.path))
@@ -125,11 +126,15 @@ def finished(text: str) -> RunFolder:
     return folder
 
 
-def depends_on(cfg: ExperimentConfig | ScoreConfig) -> Dependencies:
+def depends_on(cfg: TrainConfig | ScoreConfig) -> Dependencies:
     """What a run of `cfg` would depend on, the data read byte by byte."""
     if isinstance(cfg, ExperimentConfig):
         dataset = prepare(cfg.data, [task.label for task in cfg.tasks.values()])
         return experiment.depends_on(cfg, dataset, fresh=True)
+    if isinstance(cfg, GraphExperimentConfig):
+        from recap_exp import graph_experiment
+
+        return graph_experiment.depends_on(cfg, graph_experiment.prepare_graph(cfg.data), fresh=True)
     run = load_run(cfg.run)
     return rescore.depends_on(cfg, run, rescore.data_of(cfg, run), fresh=True)
 

@@ -10,7 +10,7 @@ from typing import Any
 from recap_exp.comparison.compare import compare
 from recap_exp.comparison.read import ComparedRun, read_runs
 from recap_exp.comparison.tables import terminal_table
-from recap_exp.config import ExperimentConfig, ScoreConfig
+from recap_exp.config import ScoreConfig, TrainConfig
 from recap_exp.paths import runs_dir
 from recap_exp.runs import RunFolder
 from recap_exp.sweep.best import front
@@ -108,7 +108,7 @@ class SweepRecord:
 
 
 @contextmanager
-def sweep_recording(cfg: ExperimentConfig | ScoreConfig, folder: RunFolder, card: SweepCard, jobs: Jobs) -> Iterator[SweepRecord]:
+def sweep_recording(cfg: TrainConfig | ScoreConfig, folder: RunFolder, card: SweepCard, jobs: Jobs) -> Iterator[SweepRecord]:
     """The sweep's own record, closed with the status that the block ends in, with whatever there is by then."""
     tracking = cfg.tracking
     info = RunInfo(

@@ -12,7 +12,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
 from recap_exp.composition import compose, typed
-from recap_exp.config import ExperimentConfig, ScoreConfig
+from recap_exp.config import ScoreConfig, TrainConfig
 from recap_exp.errors import ConfigError, RecapError, first_line
 from recap_exp.evaluation.config import higher_is_better
 from recap_exp.paths import outputs_dir, runs_dir
@@ -58,7 +58,7 @@ def run_sweep(command: str, arguments: Sequence[str], composed: DictConfig, laun
     first = check(command, space)
     machine = parallel(composed.hydra.launcher)
     objectives = objectives_of(cfg, first)
-    name = first.name if isinstance(first, ExperimentConfig) else find_run(first.run).card["name"]
+    name = first.name if isinstance(first, TrainConfig) else find_run(first.run).card["name"]
     folder = folder or new_run("sweep", name)
     card = SweepCard(
         command=command,
@@ -127,14 +127,14 @@ def place(folder: RunFolder, card: JobCard) -> list[str]:
     return [f"sweep.job={folder.id}/{card.number}", *(f"+hydra.job.env_set.{name}={value}" for name, value in quoted.items())]
 
 
-def check(command: str, space: Space) -> ExperimentConfig | ScoreConfig:
+def check(command: str, space: Space) -> TrainConfig | ScoreConfig:
     """Composes jobs that have every value once, so that a wrong one is said before anything runs; returns the first's configuration."""
     first, *_ = [compose(command, list(job)) for job in space.corners()]
-    assert isinstance(first, ExperimentConfig | ScoreConfig)
+    assert isinstance(first, TrainConfig | ScoreConfig)
     return first
 
 
-def objectives_of(cfg: SweepConfig, first: ExperimentConfig | ScoreConfig) -> Objectives:
+def objectives_of(cfg: SweepConfig, first: TrainConfig | ScoreConfig) -> Objectives:
     """What is best: what the sweep names, else the command's `metric` in the direction that it has by its name."""
     named: Objectives = {**dict.fromkeys(cfg.maximize, "maximize"), **dict.fromkeys(cfg.minimize, "minimize")}  # type: ignore[dict-item]
     if named or first.metric is None:

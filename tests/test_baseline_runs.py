@@ -19,8 +19,8 @@ from recap_exp.composition import compose, from_yaml
 from recap_exp.config import ExperimentConfig
 from recap_exp.data.prepare import prepare
 from recap_exp.errors import ConfigError
-from recap_exp.experiment import Result
 from recap_exp.model.config import RankerConfig
+from recap_exp.record import Result
 
 BASELINES = ["logistic_regression", "lightgbm"]
 FEW_TREES = {"logistic_regression": [], "lightgbm": ["model.trees=15"]}

@@ -17,8 +17,9 @@ from recap_exp.composition import compose
 from recap_exp.config import ExperimentConfig
 from recap_exp.data.dataset import Dataset
 from recap_exp.data.prepare import prepare
-from recap_exp.experiment import build_model, pinned, train
+from recap_exp.experiment import build_model, train
 from recap_exp.record import RunRecord
+from recap_exp.resuming import pinned
 from recap_exp.runs import RunFolder, new_run
 from recap_exp.tracking.config import TrackingConfig
 from recap_exp.tracking.journal import records

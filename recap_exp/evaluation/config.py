@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import field
 
 from recap_exp.configclass import configclass
@@ -15,7 +16,8 @@ AGAINST_TRUTH = ("auroc_of_truth", "auroc_ratio", "rce_of_truth", "truth_mae", "
 """Also there where the true probabilities are known."""
 BETTER = {
     **dict.fromkeys(("auroc", "average_precision", "rce", "nrce", "precision", "recall", "auroc_ratio", "examples_per_s"), True),
-    **dict.fromkeys(("loss", "truth_mae", "truth_rmse", "train_seconds"), False),
+    **dict.fromkeys(("mrr", "hits_at", "sampled_auc"), True),
+    **dict.fromkeys(("loss", "truth_mae", "truth_rmse", "train_seconds", "mean_rank"), False),
 }
 """Whether more of a metric is better, by its name's second word. Others have no better end: 1 is best of a calibration, and a rate tells
 of the data."""
@@ -23,7 +25,8 @@ of the data."""
 
 def higher_is_better(metric: str) -> bool | None:
     """Whether more of `PARTITION/METRIC[/TASK]` is better; None where neither more nor less is."""
-    return BETTER.get("/".join(metric.split("/")[1:2]).removesuffix("_calibrated"))
+    name = "/".join(metric.split("/")[1:2])
+    return BETTER.get(re.sub(r"_(calibrated|left|right|\d+)(?=_|$)", "", name))
 
 
 @configclass

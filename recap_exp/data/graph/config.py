@@ -181,7 +181,7 @@ GraphSource = Annotated[EdgesSource | TriplesSource | EventEdgesSource | Planted
 class GraphConfig:
     """A graph: where its edges come from, the types of its nodes and edges, and what may not leak between its splits."""
 
-    kind: Literal["graph"]
+    kind: Literal["graph"] = "graph"
     name: str
     """Short, for tables and the MLflow dataset."""
     source: GraphSource

@@ -8,6 +8,10 @@ from typing import Literal
 from recap_exp.configclass import configclass
 
 
+LINK_METRICS = ("mrr", "mean_rank", "sampled_auc")
+"""What is measured of ranks, beside hits_at_K: the second word of PARTITION/METRIC[/RELATION]."""
+
+
 @configclass
 class LinkPartitionConfig:
     """A named part of the edges that metrics are reported on: its name is the metrics' first word (val/mrr)."""
