@@ -112,7 +112,7 @@ def _blocks(cfg: ExperimentConfig) -> None:
     if not blocks:
         return
     for name in cfg.model.blocks or []:
-        known(name, [*known, *cfg.data.embeddings], "model.blocks")
+        known(name, [*blocks, *cfg.data.embeddings], "model.blocks")
     owner: dict[str, str] = {}
     for name, block in blocks.items():
         for column in block.columns:
