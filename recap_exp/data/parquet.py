@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -73,25 +73,33 @@ def read(path: Path, schema: Schema, where: Where = {}) -> Iterator[Columns]:  #
     column is missing or of the wrong type, and the record too where a list has the wrong length.
     """
     with opened(path) as file:
-        _require(path, file.schema_arrow, [*stored_columns(schema), *where])
+        _require(path, file.schema_arrow, stored_columns(schema))
         take = _Taker(path, file, schema)
-        wanted = list(dict.fromkeys([*stored_columns(schema), *where]))
-        rows = chunk_rows(schema)
-        first = 0
-        for group in range(file.num_row_groups):
-            metadata = file.metadata.row_group(group)
-            if _excluded(metadata, where):
-                first += metadata.num_rows
-                continue
-            for batch in file.iter_batches(rows, row_groups=[group], columns=wanted, use_threads=False):
-                records = np.arange(first, first + len(batch))
-                first += len(batch)
-                if where:
-                    kept = _kept(path, batch, where)
-                    if not kept.any():
-                        continue
-                    batch, records = batch.filter(pa.array(kept)), records[kept]
-                yield take(batch, records)
+        for batch, records in batches(path, file, stored_columns(schema), where, chunk_rows(schema)):
+            yield take(batch, records)
+
+
+def batches(
+    path: Path, file: pq.ParquetFile, columns: Sequence[str], where: Where, rows: int
+) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+    """Up to `rows` rows at a time that `where` keeps, and their numbers in the file. Raises DataError where a column is missing."""
+    wanted = list(dict.fromkeys([*columns, *where]))
+    _require(path, file.schema_arrow, wanted)
+    first = 0
+    for group in range(file.num_row_groups):
+        metadata = file.metadata.row_group(group)
+        if _excluded(metadata, where):
+            first += metadata.num_rows
+            continue
+        for batch in file.iter_batches(rows, row_groups=[group], columns=wanted, use_threads=False):
+            records = np.arange(first, first + len(batch))
+            first += len(batch)
+            if where:
+                kept = _kept(path, batch, where)
+                if not kept.any():
+                    continue
+                batch, records = batch.filter(pa.array(kept)), records[kept]
+            yield batch, records
 
 
 def stored_columns(schema: Schema) -> list[str]:

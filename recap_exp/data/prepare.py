@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from recap_exp import paths
 from recap_exp.data.config import DataConfig, DatasetSource, EventsSource, FilesSource, Format, Layout
-from recap_exp.data.dataset import MANIFEST, Dataset
+from recap_exp.data.dataset import Dataset
 from recap_exp.data.files import open_files, present_labels
-from recap_exp.data.fingerprint import cached_hash, json_sha256
+from recap_exp.data.fingerprint import cached_hash
 from recap_exp.data.made.config import HalvesSource, MadeSource
+from recap_exp.data.once import made_once
 from recap_exp.data.schema import Rows, Schema
 from recap_exp.data.write import write_dataset
 from recap_exp.errors import ConfigError
-from recap_exp.whole import remove_drafts
 
 VERSION = 2
 """Of how sets are made: raise it when the same configuration gives other rows, so that kept ones are not reused."""
@@ -96,22 +93,9 @@ def _once(
     """The set under the name that configuration and inputs give it; built where it is not there yet."""
     config = asdict(cfg)
     origin = {"config": {key: config[key] for key in ("source", "blocks", "ids", "extras")}, **inputs}
-    key = json_sha256({"version": VERSION, **origin})[:12]
-    folder = paths.made_data_dir() / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', cfg.name)}-{key}"
-    if (folder / MANIFEST).is_file():
-        return Dataset.open(folder)
-    with _only_maker(folder):
-        if (folder / MANIFEST).is_file():
-            return Dataset.open(folder)
-        remove_drafts(folder)
+
+    def make(folder: Path) -> Dataset:
         schema, splits, made = build()
         return write_dataset(folder, cfg.name, schema, splits, format, files, layout, made={**origin, **made}, expected=rows)
 
-
-@contextmanager
-def _only_maker(folder: Path) -> Iterator[None]:
-    """Processes that need the same set wait for the one that makes it; one that is killed keeps nobody waiting."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with open(folder.with_name(f".{folder.name}.lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    return made_once(cfg.name, {"version": VERSION, **origin}, Dataset.open, make)

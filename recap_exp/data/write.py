@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +15,11 @@ import numpy as np
 from recap_exp.data.config import Format, Layout
 from recap_exp.data.dataset import MANIFEST, VERSION, Dataset, split_digest
 from recap_exp.data.fingerprint import hash_file, json_sha256
+from recap_exp.data.once import maker, new_folder
 from recap_exp.data.progress import RowProgress
 from recap_exp.data.schema import Block, Columns, Rows, Schema
 from recap_exp.data.sinks import SUFFIX, open_sink
 from recap_exp.errors import DataError
-from recap_exp.whole import draft_of
-
-
-class AlreadyThere(DataError):
-    """The folder exists: nothing was written."""
 
 
 def stored_schema(schema: Schema, format: Format, layout: Layout) -> Schema:
@@ -80,22 +72,18 @@ def write_dataset(
     made: how the data came about, for the manifest. expected: rows per split as far as they are known, for the progress bar.
     Raises AlreadyThere where `folder` exists. After any error nothing is left behind.
     """
-    if folder.exists():
-        raise AlreadyThere(f"{folder} exists already: remove it, or choose another folder")
     stored = stored_schema(schema, format, layout)
-    draft = draft_of(folder)
     manifest: dict[str, Any] = {
         "version": VERSION,
         "name": name,
         "format": format,
         "layout": layout,
         "made": dict(made or {}),
-        "by": {"recap-exp": version("recap-exp"), "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])},
+        "by": maker(),
         "schema": stored.to_json(),
         "splits": {},
     }
-    try:
-        draft.mkdir(parents=True)
+    with new_folder(folder) as draft:
         for split, rows in splits.items():
             with RowProgress(f"{name}/{split}", (expected or {}).get(split), progress) as bar:
                 names = [f"{split}/part-{i:05d}{SUFFIX[format]}" for i in range(files)]
@@ -103,15 +91,6 @@ def write_dataset(
         found = {split: split_digest([f["sha256"] for f in part["files"]], {}) for split, part in manifest["splits"].items()}
         manifest["digest"] = json_sha256(found)
         (draft / MANIFEST).write_text(json.dumps(manifest, indent=1, default=str) + "\n")
-        try:
-            os.rename(draft, folder)
-        except OSError as error:
-            if not folder.exists():
-                raise
-            raise AlreadyThere(f"{folder} exists already: another process made it") from error
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
     return Dataset.open(folder)
 
 

@@ -17,8 +17,9 @@ from small_data import SCHEMA, assert_same, rows
 
 from recap_exp.data.convert import convert
 from recap_exp.data.dataset import Dataset
+from recap_exp.data.once import AlreadyThere
 from recap_exp.data.schema import Columns
-from recap_exp.data.write import AlreadyThere, write_dataset
+from recap_exp.data.write import write_dataset
 from recap_exp.errors import DataError
 
 FORMATS = [("parquet", "packed"), ("parquet", "named"), ("tfrecord", "packed"), ("tfrecord", "named")]

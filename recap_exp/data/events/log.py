@@ -5,11 +5,11 @@ from __future__ import annotations
 import glob
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from recap_exp.data.events.config import EventsSource
+from recap_exp.data.events.config import EventColumns
 from recap_exp.data.ids import as_integers
 from recap_exp.errors import DataError, first_line, nearest
 from recap_exp.paths import data_path
@@ -29,6 +29,14 @@ HOUR = 3_600_000_000
 MAX_TIME = 62_135_596_800_000_000
 """Microseconds either side of 1970, the years 1 to 3938: milliseconds that are taken for seconds lie beyond."""
 COMPRESSED = (".gz", ".zip")
+
+
+class LogSource(Protocol):
+    """What says where a log is and how it is written."""
+
+    files: list[str]
+    columns: EventColumns
+    time_unit: Literal["s", "ms", "us", "iso"]
 
 
 @dataclass(kw_only=True)
@@ -47,6 +55,9 @@ class Log:
     viewer_ids: np.ndarray
     """[V] int64 id of each code."""
     item_ids: np.ndarray
+    viewer_texts: pa.Array
+    """[V] each id as the log writes it."""
+    item_texts: pa.Array
     columns: dict[str, tuple[np.ndarray, list[str]]]
     """Other columns by name: [M] int32 codes, -1 where null, and the text of each code."""
 
@@ -54,7 +65,7 @@ class Log:
         return len(self.time)
 
 
-def log_files(source: EventsSource) -> list[Path]:
+def log_files(source: LogSource) -> list[Path]:
     """The files of the log, in the order in which they are read."""
     found: dict[Path, None] = {}
     for pattern in source.files:
@@ -68,10 +79,10 @@ def log_files(source: EventsSource) -> list[Path]:
     return [p for p in found if p.suffix not in COMPRESSED or p.with_suffix("") not in plain]
 
 
-def read_log(source: EventsSource) -> Log:
-    """Every event of the log; only the columns that the configuration names are read."""
+def read_log(source: LogSource, further: Sequence[str] = ()) -> Log:
+    """Every event of the log; only the columns that the configuration names, and those in `further`, are read."""
     names = source.columns
-    wanted = list(dict.fromkeys([names.viewer, names.item, names.time, names.event, *(c.column for c in source.categorical.values())]))
+    wanted = list(dict.fromkeys([names.viewer, names.item, names.time, names.event, *further]))
     read = [(path, _read_table(path, wanted, names.time, source.time_unit)) for path in log_files(source)]
     if not sum(len(table) for _, table in read):
         raise DataError(f"{read[0][0]}: the log has no events")
@@ -96,7 +107,9 @@ def read_log(source: EventsSource) -> Log:
         kinds=encoded[names.event][1].to_pylist(),
         viewer_ids=as_integers(encoded[names.viewer][1]),
         item_ids=as_integers(encoded[names.item][1]),
-        columns={c.column: (encoded[c.column][0], encoded[c.column][1].to_pylist()) for c in source.categorical.values()},
+        viewer_texts=encoded[names.viewer][1],
+        item_texts=encoded[names.item][1],
+        columns={name: (encoded[name][0], encoded[name][1].to_pylist()) for name in further},
     )
 
 

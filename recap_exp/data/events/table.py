@@ -28,7 +28,7 @@ def build(source: EventsSource, cfg: DataConfig) -> tuple[Schema, dict[str, Rows
     Memory: the table stays, 4 bytes a feature and row; besides, at the peak, about 400 bytes an event.
     Raises DataError, one line, where the log does not fit the configuration.
     """
-    log = read_log(source)
+    log = read_log(source, [c.column for c in source.categorical.values()])
     pairs = find_pairs(log, source)
     time = log.time[pairs.row]
     splits = split_rows(source, time, int(log.time[-1]))
