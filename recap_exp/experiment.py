@@ -27,7 +27,8 @@ from recap_exp.model.calibration import rates_ratio
 from recap_exp.model.predict import predict
 from recap_exp.model.predictions import Predictions
 from recap_exp.model.ranker import Ranker
-from recap_exp.record import Result, RunRecord, recording
+from recap_exp.ranker_record import RankerRecord
+from recap_exp.record import Result, recording
 from recap_exp.runs import RunFolder, find_run, new_run
 from recap_exp.scoring.report import ScoreReport, report
 from recap_exp.sweep.job import SweepJob
@@ -49,7 +50,7 @@ def run(cfg: ExperimentConfig, folder: RunFolder | None = None, job: SweepJob | 
     check_columns(cfg, dataset.schema)
     depends = depends_on(cfg, dataset)
     folder = folder or new_run("train", cfg.name, to_yaml(cfg), job)
-    with recording(cfg, folder, recipe=cfg.name, job=job, rerun_of=rerun_of) as record:
+    with recording(RankerRecord, cfg, folder, recipe=cfg.name, job=job, rerun_of=rerun_of) as record:
         record.depends(depends)
         record.dataset(dataset)
         device = prepare_torch(cfg.seed, cfg.trainer)
@@ -90,7 +91,7 @@ def build_model(cfg: ExperimentConfig, schema: Schema | None = None) -> Model:
     return build(cfg.model, schema, list(cfg.tasks))
 
 
-def train(cfg: ExperimentConfig, dataset: Dataset, ranker: Model, record: RunRecord, job: SweepJob | None = None) -> FitResult:
+def train(cfg: ExperimentConfig, dataset: Dataset, ranker: Model, record: RankerRecord, job: SweepJob | None = None) -> FitResult:
     """Fits the model on split `train`; a ranker ends with the weights of the best checkpoint, where a metric is watched."""
     checkpoints = Checkpoints(record.folder.checkpoints, cfg.trainer.keep_checkpoints, extra=partial(record.identity, cfg))
     pos_weights = {name: task.pos_weight for name, task in cfg.tasks.items()}

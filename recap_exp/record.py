@@ -7,25 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 
 from recap_exp.composition import plain
-from recap_exp.config import ExperimentConfig, ScoreConfig, TrainConfig
-from recap_exp.data.dataset import Dataset
-from recap_exp.data.schema import Schema
+from recap_exp.config import ScoreConfig, TrainConfig
 from recap_exp.dependencies import Dependencies, difference_table, differences
 from recap_exp.errors import RecapError, first_line
-from recap_exp.evaluation.evaluate import Evaluation
-from recap_exp.evaluation.figures import figures
-from recap_exp.evaluation.report import metrics_table
 from recap_exp.help import GROUPS
-from recap_exp.model.base import Model
-from recap_exp.pyfunc import save_pyfunc
 from recap_exp.runs import RunFolder
-from recap_exp.scoring.report import ScoreReport
-from recap_exp.scoring.study import study_figure, study_words
 from recap_exp.sweep.job import Pruned, SweepJob
 from recap_exp.terminal import console
 from recap_exp.tracking.destination import resolve_uri, ui_command
@@ -89,27 +80,11 @@ class Result:
 
 
 class RunRecord:
-    """Tells the tracker and the terminal what a run found."""
+    """Tells the tracker and the terminal what a run found: what is the same of every run."""
 
     def __init__(self, tracker: Tracker, folder: RunFolder, console: Console, uri: str | None = None) -> None:
         self.tracker, self.folder, self.console, self.uri = tracker, folder, console, uri
         self.metrics: dict[str, float] = {}
-
-    def dataset(self, dataset: Dataset) -> None:
-        """Every split of the data with its digest, rows, label rates, and how many of its rows have no embedding by their id."""
-        for split, part in dataset.splits.items():
-            unknown = dataset.unknown(split)
-            self.metrics |= {f"data/unknown/{block}/{split}": share for block, share in unknown.items()}
-            for block, share in unknown.items():
-                self.console.print(f"{split}: {share:.1%} of the rows have no {block} embedding", highlight=False, markup=False)
-            self.tracker.dataset(
-                name=dataset.name,
-                digest=dataset.digest(split),
-                context=split,
-                source=str(dataset.folder or part.files[0]),
-                schema={name: f"{block.kind}[{block.use}]" for name, block in dataset.schema.blocks.items()},
-                profile={"rows": dataset.rows(split), "label_rates": dataset.label_rates(split), "unknown": unknown},
-            )
 
     def depends(self, found: Dependencies) -> None:
         """Stores what the run depends on. A run that is taken up again keeps what it began with, and says what is different by now."""
@@ -125,14 +100,6 @@ class RunRecord:
         """What a checkpoint says of the run it belongs to."""
         return {"run": self.folder.id, "mlflow_run_id": self.tracker.mlflow_run_id(), "config": plain(cfg), "version": own_version()}
 
-    def built(self, ranker: Model) -> None:
-        """What is about to be trained."""
-        count = sum(p.numel() for p in ranker.parameters())
-        if count:  # trees have none before they have grown
-            self.metrics["model/parameters"] = float(count)
-        sizes = [f"{ranker.input_width} inputs", *([f"{count:,} parameters"] if count else []), f"{len(ranker.tasks)} tasks"]
-        self.console.print(f"{ranker.title}: {', '.join(sizes)}", highlight=False)
-
     def fitted(self, fitted: FitResult) -> None:
         """How training ended."""
         found = {"train/steps": float(fitted.step), "perf/train_seconds": fitted.seconds}
@@ -144,59 +111,6 @@ class RunRecord:
             self.console.print(note, highlight=False, markup=False, soft_wrap=True)
         if fitted.best_step is not None:
             self.console.print(f"best checkpoint: step {fitted.best_step} of {fitted.step}" + (", restored" if fitted.restored else ""))
-
-    def evaluations(self, evaluations: Sequence[Evaluation], fitted: FitResult, logged: Sequence[str], pictures: Sequence[str]) -> None:
-        """Metrics, tables and pictures of the trained ranker on every partition; in the terminal one table each.
-
-        Partitions in `logged` have curves by step already. A restored checkpoint is no point of theirs: it stands one step behind the last.
-        """
-        for evaluation in evaluations:
-            self.metrics |= evaluation.metrics
-            if fitted.restored or not fitted.evaluated or evaluation.partition not in logged:
-                self.tracker.metrics(evaluation.metrics, fitted.step + fitted.restored)
-            self.tracker.table(evaluation.table(), f"evaluation/{evaluation.partition}.json")
-            if strata := evaluation.strata_table():
-                self.tracker.table(strata, f"evaluation/{evaluation.partition}_strata.json")
-            if evaluation.partition in pictures:
-                for path, figure in figures(evaluation).items():
-                    self.tracker.figure(figure, path)
-            if len(evaluation.tasks) > 1:  # a partition of one task is in the record alone
-                self.console.print(metrics_table(evaluation))
-
-    def scores(self, reports: Sequence[ScoreReport]) -> None:
-        """Score metrics, tables, pictures and every candidate of each scored partition, and in words what follows from them."""
-        for report in reports:
-            self.tracker.metrics(report.metrics)
-            self.metrics |= report.metrics
-            for path, table in report.tables.items():
-                self.tracker.table(table, path)
-            for path, figure in report.figures.items():
-                self.tracker.figure(figure, path)
-            self.tracker.artifact(report.write(self.folder.path / report.stage), report.stage)
-            self.tracker.text("".join(f"{line}\n" for line in report.lines), f"{report.stage}/formulas.txt")
-            for line in report.lines:
-                self.console.print(line, highlight=False, markup=False, soft_wrap=True)
-            self.console.print(report.table())
-            for note in report.notes:
-                self.console.print(f"  {note}", style="dim", highlight=False)
-        if words := study_words(reports):
-            self.tracker.text(words + "\n", "score/words.txt")
-            self.console.print(words, highlight=False, soft_wrap=True)
-        if len(reports) > 1 and (together := study_figure(reports)):
-            self.tracker.figure(together, "score/groups.png")
-
-    def model(self, ranker: Model, schema: Schema, cfg: ExperimentConfig, report: ScoreReport) -> None:
-        """A model that mlflow.pyfunc loads: features in, probabilities and the score of `report`'s weights out."""
-        folder = save_pyfunc(
-            self.folder.path / "model",
-            ranker=ranker,
-            model=cfg.model,
-            schema=schema,
-            weights=report.scores.weights,
-            probabilities=cfg.scoring.probabilities,
-            rates=cfg.evaluation.partitions[report.partition].rates,
-        )
-        self.tracker.artifact(folder, "model")
 
     def checkpoint(self, path: Path | None) -> None:
         """The checkpoint that the results are of; linked, where the store is on this disk."""
@@ -229,8 +143,12 @@ def run_link(folder: RunFolder) -> str:
     return f"[{folder.id}](#{place})" if found else folder.id
 
 
+R = TypeVar("R", bound=RunRecord)
+
+
 @contextmanager
 def recording(
+    kind: type[R],
     cfg: TrainConfig | ScoreConfig,
     folder: RunFolder,
     recipe: str,
@@ -238,7 +156,7 @@ def recording(
     parent: str | None = None,
     job: SweepJob | None = None,
     rerun_of: RunFolder | None = None,
-) -> Iterator[RunRecord]:
+) -> Iterator[R]:
     """A record of the run in `folder`, closed with the status that the block ends in: FINISHED, FAILED, KILLED by Ctrl-C, or PRUNED.
 
     A failed run's error is its tag `recap.error`, the stack of it the artifact error.txt.
@@ -261,7 +179,7 @@ def recording(
         parent=job.sweep if job else parent,
     )
     tracker = open_tracker(tracking, info)
-    record = RunRecord(tracker, folder, Console(quiet=True) if job else console(), tracking.uri)
+    record = kind(tracker, folder, Console(quiet=True) if job else console(), tracking.uri)
     status: Status = "FAILED"
     try:
         tracker.params(varied or params(cfg, tracking.params))

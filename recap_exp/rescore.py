@@ -13,6 +13,7 @@ from recap_exp.dependencies import Dependencies, dependencies
 from recap_exp.errors import ConfigError, nearest
 from recap_exp.finished import FinishedRun, load_run
 from recap_exp.model.predictions import Predictions
+from recap_exp.ranker_record import RankerRecord
 from recap_exp.record import recording
 from recap_exp.runs import RunFolder, new_run
 from recap_exp.scoring.report import ScoreReport, report
@@ -54,7 +55,7 @@ def score_and_record(cfg: ScoreConfig, rerun_of: RunFolder | None = None) -> tup
     job = SweepJob.of(cfg.sweep)
     folder = new_run("score", trained.name, to_yaml(cfg), job)
     tags = {"recap.scored_run": run.folder.id}
-    with recording(cfg, folder, recipe=trained.name, tags=tags, parent=run.folder.id, job=job, rerun_of=rerun_of) as record:
+    with recording(RankerRecord, cfg, folder, recipe=trained.name, tags=tags, parent=run.folder.id, job=job, rerun_of=rerun_of) as record:
         record.depends(depends)
         record.dataset(dataset)
         ranker = run.ranker(cfg.checkpoint)

@@ -18,7 +18,7 @@ from recap_exp.config import ExperimentConfig
 from recap_exp.data.dataset import Dataset
 from recap_exp.data.prepare import prepare
 from recap_exp.experiment import build_model, train
-from recap_exp.record import RunRecord
+from recap_exp.ranker_record import RankerRecord
 from recap_exp.resuming import pinned
 from recap_exp.runs import RunFolder, new_run
 from recap_exp.tracking.config import TrackingConfig
@@ -65,7 +65,7 @@ def fitted(folder: RunFolder, cfg: ExperimentConfig, dataset: Dataset, after: in
     """One process's part of a run; KeyboardInterrupt where it is interrupted."""
     tracker = open_tracker(TrackingConfig(kind="none"), RunInfo(id=folder.id, folder=folder.path, experiment="e", name="n"))
     try:
-        record = RunRecord(Interrupted(tracker, after), folder, Console(quiet=True))  # type: ignore[arg-type]
+        record = RankerRecord(Interrupted(tracker, after), folder, Console(quiet=True))  # type: ignore[arg-type]
         prepare_torch(cfg.seed, cfg.trainer)
         ranker = build_model(cfg, dataset.schema)
         return train(cfg, dataset, ranker, record), ranker.state_dict()
