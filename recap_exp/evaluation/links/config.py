@@ -7,7 +7,6 @@ from typing import Literal
 
 from recap_exp.configclass import configclass
 
-
 LINK_METRICS = ("mrr", "mean_rank", "sampled_auc")
 """What is measured of ranks, beside hits_at_K: the second word of PARTITION/METRIC[/RELATION]."""
 

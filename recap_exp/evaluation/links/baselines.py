@@ -1,0 +1,90 @@
+"""What needs no model: candidates ranked by how many training edges they have.
+
+Shapes: E questions, Q those of one pool and perhaps relation, N candidates of the pool, R relations, X exclusions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from recap_exp.evaluation.links.questions import Pool, Questions, Side
+from recap_exp.evaluation.links.rank import pieces
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+    from recap_exp.data.graph.graph import Graph
+
+FEW = 4096
+"""Questions whose exclusions are spread out at a time."""
+
+
+def relation_degrees(graph: Graph, split: str = "train") -> dict[Side, csr_array]:
+    """Edges of each relation that a node has, by the side it stands on: [R, rows of the largest table], rows those of the relation's own
+    type on that side. Streamed; holds a number for each relation and node that occur together."""
+    from scipy.sparse import coo_array, csr_array
+
+    shape = (len(graph.schema.relations), max(graph.schema.entities.values()))
+    counts: dict[Side, csr_array] = {"left": csr_array(shape, dtype=np.int64), "right": csr_array(shape, dtype=np.int64)}
+    for edges in graph.edges(split):
+        ends: dict[Side, np.ndarray] = {"left": edges.lhs, "right": edges.rhs}
+        for side in counts:
+            counts[side] = counts[side] + coo_array((np.ones(len(edges), np.int64), (edges.rel, ends[side])), shape).tocsr()
+    return counts
+
+
+def degree_ranks(asked: Questions, degrees: Mapping[str, np.ndarray]) -> np.ndarray:
+    """rank_E of the true ends, candidates in order of their degree: all edges of a node, of any relation and on either side."""
+    rank_E = np.empty(len(asked))
+    for pool, chosen_Q in asked.by_pool():
+        degree_N = np.concatenate([degrees[entity] for entity in pool.sizes])
+        rank_E[chosen_Q] = _ranks_by(degree_N, asked, chosen_Q)
+    return rank_E
+
+
+def relation_degree_ranks(asked: Questions, degrees_RN: csr_array) -> np.ndarray:
+    """rank_E of the true ends, candidates in order of their edges of the same relation on the same side."""
+    rank_E = np.empty(len(asked))
+    for pool, chosen_Q in asked.by_pool():
+        for rel in np.unique(asked.rel_E[chosen_Q]):
+            of_rel_Q = chosen_Q[asked.rel_E[chosen_Q] == rel]
+            rank_E[of_rel_Q] = _ranks_by(_spread(degrees_RN[[rel]].toarray()[0], pool, asked.true_types[rel]), asked, of_rel_Q)
+    return rank_E
+
+
+def true_degrees(asked: Questions, degrees: Mapping[str, np.ndarray]) -> np.ndarray:
+    """degree_E of the true ends."""
+    degree_E = np.empty(len(asked), np.int64)
+    for pool, chosen_Q in asked.by_pool():
+        degree_E[chosen_Q] = np.concatenate([degrees[entity] for entity in pool.sizes])[asked.true_E[chosen_Q]]
+    return degree_E
+
+
+def _spread(degree: np.ndarray, pool: Pool, entity: str) -> np.ndarray:
+    """The degrees of one type, as those of a pool in which all others have none."""
+    degree_N = np.zeros(pool.size, degree.dtype)
+    start, size = pool.start(entity), pool.sizes[entity]
+    degree_N[start : start + size] = degree[:size]
+    return degree_N
+
+
+def _ranks_by(value_N: np.ndarray, asked: Questions, chosen_Q: np.ndarray) -> np.ndarray:
+    """Ranks as of a model that gives each candidate the same score for every question: counted over all, less what does not count."""
+    ordered_N = np.sort(value_N)
+    return np.concatenate([_ranks_in(value_N, ordered_N, asked, some_Q) for some_Q in pieces(chosen_Q, FEW)])
+
+
+def _ranks_in(value_N: np.ndarray, ordered_N: np.ndarray, asked: Questions, chosen_Q: np.ndarray) -> np.ndarray:
+    true_node_Q = asked.true_E[chosen_Q]
+    true_Q = value_N[true_node_Q]
+    above_Q = len(ordered_N) - np.searchsorted(ordered_N, true_Q, "right")
+    equal_Q = len(ordered_N) - np.searchsorted(ordered_N, true_Q, "left") - above_Q - 1
+    row_X, node_X = asked.exclusions.of(chosen_Q)
+    others = node_X != true_node_Q[row_X]
+    row_X, value_X = row_X[others], value_N[node_X[others]]
+    above_Q -= np.bincount(row_X[value_X > true_Q[row_X]], minlength=len(chosen_Q))
+    equal_Q -= np.bincount(row_X[value_X == true_Q[row_X]], minlength=len(chosen_Q))
+    return 1 + above_Q + equal_Q / 2
