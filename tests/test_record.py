@@ -6,7 +6,7 @@ import pytest
 
 from recap_exp.composition import compose
 from recap_exp.errors import DataError
-from recap_exp.record import params, recording, run_name
+from recap_exp.record import RunRecord, params, recording, run_name
 from recap_exp.runs import new_run
 from recap_exp.tracking.journal import records
 
@@ -42,7 +42,7 @@ def test_params_are_few_and_include_what_was_asked_for():
 )
 def test_a_failed_run_says_why(error, said):
     folder = new_run("train", "planted", "seed: 1\n")
-    with pytest.raises(type(error)), recording(compose("train", ["tracking=none"]), folder, "planted"):
+    with pytest.raises(type(error)), recording(RunRecord, compose("train", ["tracking=none"]), folder, "planted"):
         raise error
     found = list(records(folder.path))
     assert {"recap.error": said} in [r["v"] for r in found if r["k"] == "tags"]
@@ -52,7 +52,7 @@ def test_a_failed_run_says_why(error, said):
 
 def test_ctrl_c_is_no_error():
     folder = new_run("train", "planted", "seed: 1\n")
-    with pytest.raises(KeyboardInterrupt), recording(compose("train", ["tracking=none"]), folder, "planted"):
+    with pytest.raises(KeyboardInterrupt), recording(RunRecord, compose("train", ["tracking=none"]), folder, "planted"):
         raise KeyboardInterrupt
     found = list(records(folder.path))
     assert not any("recap.error" in r["v"] for r in found if r["k"] == "tags")
