@@ -37,6 +37,8 @@ class TrainStream(IterableDataset):  # type: ignore[type-arg]
     seed: int
     start: int = 0
     """Batches that an earlier run has already consumed."""
+    share: tuple[int, int] = (0, 1)
+    """Which of how many equal parts of every batch are read out: a process's own, where several train together."""
 
     def __iter__(self) -> Iterator[Batch]:
         info = get_worker_info()
@@ -53,7 +55,7 @@ class TrainStream(IterableDataset):  # type: ignore[type-arg]
             size = 0
             for size, rows in enumerate(self._epoch(files, epoch, shard), 1):
                 if size > skip:
-                    yield self.assembler.batch(rows)
+                    yield self.assembler.batch(self._own(rows))
             if not size:
                 share = f", of which each of {shards} workers reads its share" if shards > 1 else ""
                 raise DataError(
@@ -63,6 +65,11 @@ class TrainStream(IterableDataset):  # type: ignore[type-arg]
             skip = max(0, skip - size)
             epoch += 1 + skip // size
             skip %= size
+
+    def _own(self, rows: Columns) -> Columns:
+        part, parts = self.share
+        size = len(rows) // parts
+        return rows if parts == 1 else rows.take(slice(part * size, (part + 1) * size))
 
     def _epoch(self, files: tuple[Path, ...], epoch: int, shard: int) -> Iterator[Columns]:
         rng = np.random.default_rng([self.seed, epoch, shard])

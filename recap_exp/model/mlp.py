@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -17,6 +19,19 @@ def linear(in_width: int, out_width: int) -> nn.Linear:
     nn.init.xavier_uniform_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer
+
+
+def dropout(x_BD: Tensor, p: float) -> Tensor:
+    """Each value to 0 with probability p, else divided by 1 - p. [B, D] to [B, D].
+
+    Each of several processes draws for the whole batch, from the same state, and takes its own rows: how many they are changes nothing.
+    """
+    processes = dist.get_world_size() if dist.is_initialized() else 1
+    if processes == 1 or p == 0:
+        return F.dropout(x_BD, p)
+    rows, width = x_BD.shape
+    drawn = F.dropout(torch.ones(processes * rows, width, dtype=x_BD.dtype, device=x_BD.device), p)
+    return x_BD * drawn[dist.get_rank() * rows :][:rows]
 
 
 class MLP(nn.Module):
@@ -41,6 +56,8 @@ class MLP(nn.Module):
             x_BD = layer(x_BD)
             if self.norms:
                 x_BD = self.norms[i](x_BD)
-            x_BD = F.dropout(F.relu(x_BD, inplace=True), self.dropout, self.training)
+            x_BD = F.relu(x_BD, inplace=True)
+            if self.training:
+                x_BD = dropout(x_BD, self.dropout)
         x_BD = self.linears[-1](x_BD)
         return F.relu(x_BD, inplace=True) if self.final_activation else x_BD

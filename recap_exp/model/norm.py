@@ -1,18 +1,60 @@
-"""Normalisations: BatchNorm as configured, and a LayerNorm whose eps may be 0."""
+"""Normalisations: BatchNorm as configured, of one process or of several, and a LayerNorm whose eps may be 0."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
 
 from recap_exp.model.config import BatchNormConfig
 
 
-def batch_norm(width: int, config: BatchNormConfig) -> nn.BatchNorm1d:
-    """BatchNorm over the batch of [B, width]; running = (1 - momentum) running + momentum batch."""
-    return nn.BatchNorm1d(width, affine=config.affine, momentum=config.momentum)
+class BatchNorm(nn.BatchNorm1d):
+    """BatchNorm over the batch of [B, width]; running = (1 - momentum) running + momentum batch, the variance without bias.
+
+    In training, of several processes with equally many rows each: over the rows of all of them where `reduced`, else over the own ones.
+    torch.nn.SyncBatchNorm does that on GPUs alone.
+    """
+
+    reduced = False
+
+    def forward(self, x_BD: Tensor) -> Tensor:
+        """[B, width] to [B, width]."""
+        if not (self.reduced and self.training and dist.is_initialized() and dist.get_world_size() > 1):
+            return super().forward(x_BD)
+        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
+        assert self.num_batches_tracked is not None
+        wide_BD = x_BD.to(self.running_mean.dtype)  # statistics are never of lower precision
+        mean_D = _mean_of_all(wide_BD)
+        centred_BD = wide_BD - mean_D
+        var_D = _mean_of_all(centred_BD.square())
+        with torch.no_grad():
+            rows = len(x_BD) * dist.get_world_size()
+            self.running_mean.lerp_(mean_D, self.momentum)
+            self.running_var.lerp_(var_D * (rows / (rows - 1)), self.momentum)
+            self.num_batches_tracked += 1
+        y_BD = centred_BD * torch.rsqrt(var_D + self.eps)
+        return (y_BD * self.weight + self.bias if self.affine else y_BD).to(x_BD.dtype)
+
+
+def _mean_of_all(x_BD: Tensor) -> Tensor:
+    """Over the rows of all processes, [D]."""
+    return all_reduce(x_BD.mean(dim=0)) / dist.get_world_size()
+
+
+def batch_norm(width: int, config: BatchNormConfig) -> BatchNorm:
+    """As configured; its statistics are those of the own process until `reduce_batch_norm`."""
+    return BatchNorm(width, affine=config.affine, momentum=config.momentum)
+
+
+def reduce_batch_norm(model: nn.Module) -> None:
+    """From now on all BatchNorms of the model take the statistics of the whole batch, on however many processes it lies."""
+    for module in model.modules():
+        if isinstance(module, BatchNorm):
+            module.reduced = True
 
 
 class FiniteLayerNorm(nn.LayerNorm):

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from recap_exp.errors import CheckpointError
 from recap_exp.model.base import Learned
+from recap_exp.training import processes
 from recap_exp.training.optimizer import Optimizer
 from recap_exp.training.tensors import check_match, read_tensors, read_weights, tensor_shapes, write_tensors
 
@@ -49,7 +50,7 @@ class TrainState:
 
 
 class Checkpoints:
-    """The checkpoints of one run, in one folder, which only the training process writes to."""
+    """The checkpoints of one run, in one folder, which only the training process writes to: of several the first, all call."""
 
     def __init__(self, folder: Path, keep: int = 2, extra: Callable[[], Mapping[str, Any]] = dict) -> None:
         """keep: the newest so many stay, and the best. extra: asked at every save for what meta.json tells of the run besides; JSON."""
@@ -57,12 +58,15 @@ class Checkpoints:
 
     def save(self, ranker: Learned, optimizer: Optimizer | None, state: TrainState) -> Path:
         """Stores everything at `state.step` (a baseline has no optimizer), then drops the checkpoints that are neither new nor best."""
+        path = self.path(state.step)
+        tensors = _live_tensors(ranker, optimizer) if optimizer else _live_weights(ranker)
+        if not processes.first():
+            return path
         self.folder.mkdir(parents=True, exist_ok=True)
         self.sweep()
-        path = self.path(state.step)
         unfinished = self.folder / f"{UNFINISHED}{path.name}"
         unfinished.mkdir()
-        write_tensors(unfinished / "state", _live_tensors(ranker, optimizer) if optimizer else _live_weights(ranker))
+        write_tensors(unfinished / "state", tensors)
         stored = asdict(state)
         _write_json(unfinished / "random.json", stored.pop("random"))
         _write_json(unfinished / "meta.json", {"format": FORMAT, **stored, "extra": dict(self.extra())})
@@ -93,6 +97,8 @@ class Checkpoints:
 
     def mark_best(self, step: int) -> None:
         """From now on the checkpoint of `step` is the best; the one before loses its protection from rotation."""
+        if not processes.first():
+            return
         path = self.path(step)
         if not path.is_dir():
             raise CheckpointError(f"{path}: no such checkpoint to mark as best")
@@ -116,7 +122,7 @@ class Checkpoints:
 
     def sweep(self) -> None:
         """Deletes what a killed process left unfinished."""
-        for path in self.folder.glob(f"{UNFINISHED}*"):
+        for path in self.folder.glob(f"{UNFINISHED}*") if processes.first() else ():
             if path.is_symlink():
                 path.unlink()
             else:

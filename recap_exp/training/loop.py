@@ -12,7 +12,7 @@ from torch import Tensor
 
 from recap_exp.errors import CheckpointError, DataError
 from recap_exp.model.base import Learned
-from recap_exp.training import seeds
+from recap_exp.training import processes, seeds
 from recap_exp.training.checkpoint import Checkpoints, TrainState, load_weights
 from recap_exp.training.config import TrainerConfig
 from recap_exp.training.early_stopping import EarlyStopping
@@ -74,6 +74,8 @@ def fit(
     Every update takes cfg.accumulate batches. Every cfg.log_every steps it logs train/loss[/TASK] (means since the last time),
     lr/GROUP, perf/examples_per_s, and the norms if cfg.log_norms. A resumed run (`start` from `checkpoint.resume`, `batches` from
     start.micro_batches on) continues bit for bit. It ends in evaluation mode, with the best weights where early stopping is on.
+
+    Several processes (`processes.joined`) each call it, with their share of every batch; the checkpoints are written by the first.
 
     objective: what a batch costs `model`. evaluate: step -> metrics by name, which are logged here. evaluated: told of them,
     once whatever the evaluation gives rise to is stored; an exception of it ends the training.
@@ -159,6 +161,7 @@ class _Run:
         row = sum(self._backward() for _ in range(self.cfg.accumulate)) / self.cfg.accumulate
         assert isinstance(row, Tensor)
         self.losses.add(row)
+        processes.average_gradients(self.model)
         skip = None
         if self.device.type not in SYNCHRONOUS:
             # Looking would make this step wait for the device. So the device looks itself: from the first loss that is not finite on
@@ -176,8 +179,9 @@ class _Run:
         if batch is None:
             raise DataError(f"step {self.step}: the training data ended after {self.micro_batches} batches; it should repeat without end")
         self.micro_batches += 1
-        self.examples += len(batch)
-        self.pace.add(len(batch))
+        rows = len(batch) * processes.count()  # each process has its share of the batch
+        self.examples += rows
+        self.pace.add(rows)
         try:
             loss, losses = self.objective(batch.to(self.device))
         except DataError as error:
@@ -227,6 +231,7 @@ class _Run:
         best = self.stopper.best_step
         if best is None:
             return False
+        processes.broadcast()  # the first process has stored it by now
         if best != self.step:
             path = self.checkpoints.best()
             if path is None or path.name != self.checkpoints.path(best).name:

@@ -12,6 +12,7 @@ from recap_exp.errors import DataError
 from recap_exp.model.base import Model
 from recap_exp.model.loss import reduce_losses, task_losses
 from recap_exp.training.config import TrainerConfig
+from recap_exp.training.processes import averaged
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -24,7 +25,10 @@ class Objective(Protocol):
         """Of the losses beside it, in their order; they are logged as train/loss/NAME."""
 
     def __call__(self, batch: Any) -> tuple[Tensor, Tensor]:
-        """The loss [] and those by name [names], float32, on the model's device. Raises DataError for a batch that it can't learn from."""
+        """The loss [] and those by name [names], float32, on the model's device, of the whole batch in all processes that share it.
+
+        Raises DataError for a batch that it can't learn from.
+        """
 
 
 class TaskObjective:
@@ -41,5 +45,5 @@ class TaskObjective:
             raise DataError("a training batch has no labels")
         with torch.autocast(self.device.type, AUTOCAST.get(self.cfg.precision), enabled=self.cfg.precision in AUTOCAST):
             logits_BT = self.ranker(batch)
-        loss_T = task_losses(logits_BT.float(), batch.labels_BT, batch.weights_BT, self.pos_weight_T)
+        loss_T = averaged(task_losses(logits_BT.float(), batch.labels_BT, batch.weights_BT, self.pos_weight_T))
         return reduce_losses(loss_T, self.cfg.loss_reduction), loss_T

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from recap_exp.errors import ConfigError
+from recap_exp.training import torchrun
 from recap_exp.training.config import TrainerConfig
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
@@ -40,8 +41,8 @@ def choose_device(cfg: TrainerConfig) -> torch.device:
 def prepare_torch(seed: int, cfg: TrainerConfig) -> torch.device:
     """The device to compute on, once the whole process is seeded and set up as `cfg` says. Call it before anything computes."""
     device = choose_device(cfg)
-    if cfg.threads is not None:
-        torch.set_num_threads(cfg.threads)
+    if cfg.threads is not None or cfg.processes > 1:
+        torch.set_num_threads(threads(cfg))
     if cfg.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with workspaces of fixed size
         torch.backends.cudnn.benchmark = False
@@ -50,6 +51,16 @@ def prepare_torch(seed: int, cfg: TrainerConfig) -> torch.device:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs time; nothing here reads unwritten memory
     seed_everything(seed)
     return device
+
+
+def threads(cfg: TrainerConfig) -> int:
+    """torch's CPU threads in each process: cfg.threads; else torch's own choice, or of several processes an equal part of the CPUs."""
+    if cfg.threads is not None:
+        return cfg.threads
+    if cfg.processes > 1 and "OMP_NUM_THREADS" not in os.environ:
+        here = torchrun.local_world_size() if torchrun.world_size() > 1 else cfg.processes
+        return max(1, len(os.sched_getaffinity(0)) // here)
+    return torch.get_num_threads()
 
 
 def keep_freed_memory(ranker: nn.Module) -> None:
@@ -72,25 +83,25 @@ def seed_everything(seed: int) -> None:
 
 
 def capture() -> dict[str, Any]:
-    """The states of all global random generators, ready for JSON."""
+    """The states of all global random generators, that of the GPU in use among them, ready for JSON."""
     kind, words, *rest = np.random.get_state(legacy=True)
     return {
         "python": random.getstate(),
         "numpy": [kind, words.tolist(), *rest],  # type: ignore[union-attr]
         "torch": _hex(torch.get_rng_state()),
-        "cuda": [_hex(state) for state in torch.cuda.get_rng_state_all()] if torch.cuda.is_available() else [],
+        "cuda": [_hex(torch.cuda.get_rng_state())] if torch.cuda.is_available() else [],
     }
 
 
 def restore(state: dict[str, Any]) -> None:
-    """Puts all global generators back to where `capture` found them. GPUs that are not here any more are left out."""
+    """Puts all global generators back to where `capture` found them; a GPU's where there is one."""
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words), gauss))
     kind, words, *rest = state["numpy"]
     np.random.set_state((kind, np.array(words, dtype=np.uint32), *rest))
     torch.set_rng_state(_bytes(state["torch"]))
-    for device, cuda in zip(range(torch.cuda.device_count()), state["cuda"], strict=False):
-        torch.cuda.set_rng_state(_bytes(cuda), device)
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state(_bytes(state["cuda"][0]))
 
 
 @contextmanager
