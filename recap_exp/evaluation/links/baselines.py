@@ -16,7 +16,7 @@ from recap_exp.evaluation.links.rank import pieces
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-    from recap_exp.data.graph.graph import Graph
+    from recap_exp.data.graph.graph import Graph, GraphSchema
 
 FEW = 4096
 """Questions whose exclusions are spread out at a time."""
@@ -36,8 +36,17 @@ def relation_degrees(graph: Graph, split: str = "train") -> dict[Side, csr_array
     return counts
 
 
+def side_degrees(schema: GraphSchema, side: Side, degrees_RN: csr_array) -> dict[str, np.ndarray]:
+    """Type -> edges of any relation in which a node stands on `side`."""
+    found = {}
+    for entity, rows in schema.entities.items():
+        relations = [i for i, r in enumerate(schema.relations) if (r.left if side == "left" else r.right) == entity]
+        found[entity] = np.asarray(degrees_RN[relations].sum(0))[:rows] if relations else np.zeros(rows, np.int64)
+    return found
+
+
 def degree_ranks(asked: Questions, degrees: Mapping[str, np.ndarray]) -> np.ndarray:
-    """rank_E of the true ends, candidates in order of their degree: all edges of a node, of any relation and on either side."""
+    """rank_E of the true ends, candidates in order of their degrees, given by type."""
     rank_E = np.empty(len(asked))
     for pool, chosen_Q in asked.by_pool():
         degree_N = np.concatenate([degrees[entity] for entity in pool.sizes])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recap_exp.evaluation.links.baselines import degree_ranks, relation_degree_ranks, relation_degrees, true_degrees
+from recap_exp.evaluation.links.baselines import degree_ranks, relation_degree_ranks, relation_degrees, side_degrees, true_degrees
 from recap_exp.evaluation.links.config import LinkEvaluationConfig
 from recap_exp.evaluation.links.measures import Columns, error, interval, mean, of_chance, of_ranks
 from recap_exp.evaluation.links.model import LinkModel
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from recap_exp.data.graph.graph import Graph
 
 BASELINES = ("degree", "relation_degree", "random")
-"""Most edges first; most edges of the relation on that side first; by chance, of which the expectation is exact."""
+"""In order of training edges on the side asked for; of those of the same relation; by chance, of which the expectation is exact."""
 
 
 @dataclass(kw_only=True)
@@ -76,8 +76,8 @@ class LinkEvaluation:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """PARTITION/MEASURE with mrr, hits_at_K, mean_rank; each with _left and _right, with _error, its standard error, and of a sample with
-        _low and _high; mrr/RELATION; baseline_MEASURE/BASELINE; sampled_auc, sampled_hit_at_K; edges, candidates."""
+        """PARTITION/MEASURE with mrr, hits_at_K, mean_rank; each with _left and _right, with _error, its standard error, and of a
+        sample with _low and _high; mrr/RELATION; baseline_MEASURE/BASELINE; sampled_auc, sampled_hit_at_K; edges, candidates."""
         model = self.columns["model"]
         found = {"edges": float(self.edges), "candidates": mean(self.candidates_ES)}
         for name, value_ES in model.items():
@@ -121,11 +121,11 @@ class LinkPartition:
         self.total = graph.count(cfg.partitions[name].split)
         self.rel_E = edges.rel
         self.asked = questions(graph, edges, cfg)
-        degrees, of_relations = graph.degrees(), relation_degrees(graph)
-        self.degree_ES = self._stack(true_degrees(q, degrees) for q in self.asked.values())
+        degrees = relation_degrees(graph)
+        self.degree_ES = self._stack(true_degrees(q, graph.degrees()) for q in self.asked.values())
         self.candidates_ES = self._stack(q.candidates_E for q in self.asked.values())
-        by_degree = self._stack(degree_ranks(q, degrees) for q in self.asked.values())
-        by_relation_degree = self._stack(relation_degree_ranks(q, of_relations[side]) for side, q in self.asked.items())
+        by_degree = self._stack(degree_ranks(q, side_degrees(graph.schema, side, degrees[side])) for side, q in self.asked.items())
+        by_relation_degree = self._stack(relation_degree_ranks(q, degrees[side]) for side, q in self.asked.items())
         self.baselines = {
             "degree": of_ranks(by_degree, cfg.hits),
             "relation_degree": of_ranks(by_relation_degree, cfg.hits),
