@@ -15,6 +15,8 @@ recap-exp: experiments on the ranking side of a "For You" feed
   recap-exp data info PATH             schema, sizes, first rows, distinct values, label rates
   recap-exp rerun RUN_ID [KEY=VALUE]   a run again from its own record: what changed since, and whether every metric is the same
   recap-exp compare [RUN_ID ...]       runs side by side: what differs, what came out, whether it is more than noise
+  recap-exp twhin export run=RUN_ID    the tables of embeddings that a TwHIN run learned, as Parquet and NumPy files
+  recap-exp twhin neighbours id=ID     what is nearest to a user, post or whatever else has an embedding
   recap-exp ui                         MLflow's pages on this machine's runs
   recap-exp send                       send records that a store could not take at the time
 
@@ -93,6 +95,29 @@ recap-exp compare: what differs between runs, what came out, and whether a diffe
 Runs that differ in nothing but the seed are one setting. Prints tables, and writes runs.csv, settings.csv and a report that opens
 offline to outputs/comparisons."""
 
+TWHIN = """\
+recap-exp twhin: what a TwHIN run has learned, to look at and to use
+
+  recap-exp twhin export run=latest                      every table into the run's own folder, where rankers read it
+  recap-exp twhin export run=20261124-0345 path=tables   into another folder (relative to RECAP_DATA)
+  recap-exp twhin neighbours id=1032                     the nodes nearest to this one, by cosine of their vectors
+  recap-exp twhin neighbours id=1032 relation=follows    the right ends that the model thinks likeliest for this left end
+  recap-exp twhin neighbours id=77 relation=likes side=left k=20
+
+  run=latest            a TwHIN run (ours or MLflow's id), the beginning of its id, or latest
+  path=null             of export: the folder; null: the run's own
+  id=ID                 of neighbours: a node by its original id; several times for several nodes
+  entity=null           its type, where nodes of several types have that id
+  k=10                  how many neighbours
+  relation=null         judge by the model's own score of an edge of this relation, rather than by cosine
+  side=right            with relation: which end is looked for
+  index=exact           what searches by cosine: exact or faiss (pip install 'recap-exp[faiss]'); both compare with every node
+
+A table is ENTITY.parquet (columns id, vector, bias, degree: the ends of training edges that a node has), ENTITY.npy (vectors) and
+ENTITY.ids.npy. A ranker reads one by the ids of its rows:
+
+  recap-exp train data=deskdrop '+data.embeddings.twhin_item={id: item, table: run:RUN_ID/item}'"""
+
 UI = """\
 recap-exp ui [--port 5000]: MLflow's pages on the store of this machine's runs, on 127.0.0.1 only; Ctrl-C ends it"""
 
@@ -106,6 +131,8 @@ GROUPS = {
 }
 """What can be chosen in each command."""
 
+TEXTS = {"train": TRAIN, "score": SCORE, "data": DATA, "rerun": RERUN, "compare": COMPARE, "twhin": TWHIN, "ui": UI, "send": SEND}
+
 
 def main_help() -> str:
     """What `recap-exp --help` prints."""
@@ -114,7 +141,9 @@ def main_help() -> str:
 
 def command_help(command: str) -> str:
     """What `recap-exp COMMAND --help` prints."""
-    text = {"train": TRAIN, "score": SCORE, "data": DATA, "ui": UI, "send": SEND, "compare": COMPARE, "rerun": RERUN}[command]
+    text = {"train": TRAIN, "score": SCORE, "data": DATA, "ui": UI, "send": SEND, "compare": COMPARE, "rerun": RERUN, "twhin": TWHIN}[
+        command
+    ]
     return text.replace("{groups}", "\n".join(_choices(g) for g in GROUPS.get(command, ())))
 
 

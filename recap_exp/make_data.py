@@ -11,6 +11,7 @@ from recap_exp.data.info import info
 from recap_exp.data.prepare import prepare
 from recap_exp.paths import data_path
 from recap_exp.terminal import console
+from recap_exp.twhin.pin import pinned_tables
 
 
 def make_data(cfg: DataCommandConfig) -> Dataset:
@@ -18,7 +19,7 @@ def make_data(cfg: DataCommandConfig) -> Dataset:
 
     Labels are carried over as they are: those of `data.labels`, or all that the source stores by itself.
     """
-    dataset = prepare(cfg.data, cfg.data.labels)
+    dataset = prepare(pinned_tables(cfg.data), cfg.data.labels)
     if cfg.output.path is not None:
         out = cfg.output
         folder = data_path(cfg.output.path)

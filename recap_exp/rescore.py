@@ -19,6 +19,7 @@ from recap_exp.runs import RunFolder, new_run
 from recap_exp.scoring.report import ScoreReport, report
 from recap_exp.sweep.job import SweepJob
 from recap_exp.training.checkpoint import Checkpoints
+from recap_exp.twhin.pin import pinned_tables
 
 
 def rescore(cfg: ScoreConfig) -> list[ScoreReport]:
@@ -29,7 +30,7 @@ def rescore(cfg: ScoreConfig) -> list[ScoreReport]:
 def score_and_record(cfg: ScoreConfig, rerun_of: RunFolder | None = None) -> tuple[RunFolder, list[ScoreReport]]:
     """`recap-exp score`: the new run's folder, and one report a split."""
     run = load_run(cfg.run)
-    cfg = replace(cfg, run=run.folder.id)
+    cfg = replace(cfg, run=run.folder.id, data=pinned_tables(cfg.data) if cfg.data else None)
     trained = run.config
     scoring = cfg.scoring or trained.scoring
     check_scoring(scoring, trained.tasks)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recap_exp import paths
-from recap_exp.data.config import StoredEmbeddingConfig
+from recap_exp.data.config import DataConfig, StoredEmbeddingConfig
 from recap_exp.data.ids import text_hashes, whole_numbers
 from recap_exp.data.parquet import is_list, opened
 from recap_exp.errors import DataError
@@ -34,6 +34,11 @@ def table_file(cfg: StoredEmbeddingConfig) -> Path:
     if (named := cfg.of_run) is None:
         return paths.data_path(cfg.table)
     return exported_table(paths.runs_dir() / named[0], named[1])
+
+
+def table_files(data: DataConfig) -> list[Path]:
+    """The files of all tables that the rows of `data` are joined with: what a run depends on beside its data."""
+    return [table_file(cfg) for cfg in data.embeddings.values()]
 
 
 class _Index(NamedTuple):
@@ -101,7 +106,7 @@ class EmbeddingTable:
         with opened(self.file) as file:
             there = [column for column in (ID, VECTOR, DEGREE) if column in file.schema_arrow.names]
             table = file.read(there, use_threads=False)
-        if DEGREE in there:
+        if DEGREE in there and pc.min(table.column(DEGREE)).as_py() == 0:
             table = table.filter(pc.greater(table.column(DEGREE), 0))
         if not len(table):
             raise DataError(f"{self.file}: the table has no trained vector")
