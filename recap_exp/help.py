@@ -141,10 +141,7 @@ def main_help() -> str:
 
 def command_help(command: str) -> str:
     """What `recap-exp COMMAND --help` prints."""
-    text = {"train": TRAIN, "score": SCORE, "data": DATA, "ui": UI, "send": SEND, "compare": COMPARE, "rerun": RERUN, "twhin": TWHIN}[
-        command
-    ]
-    return text.replace("{groups}", "\n".join(_choices(g) for g in GROUPS.get(command, ())))
+    return TEXTS[command].replace("{groups}", "\n".join(_choices(g) for g in GROUPS.get(command, ())))
 
 
 def _choices(group: str) -> str:
