@@ -8,7 +8,7 @@ import threading
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
@@ -19,6 +19,8 @@ from recap_exp.data.dataset import Dataset
 from recap_exp.data.schema import Columns
 from recap_exp.data.shuffle import interleave, ordered_batches, shuffled_batches
 from recap_exp.errors import ConfigError, DataError
+
+B = TypeVar("B")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +102,7 @@ def eval_batches(dataset: Dataset, split: str, assembler: Assembler, batch_size:
     return prefetch(itertools.chain([first], batches))
 
 
-def prefetch(batches: Iterator[Batch], depth: int = 4) -> Generator[Batch]:
+def prefetch(batches: Iterator[B], depth: int = 4) -> Generator[B]:
     """The same batches, made up to `depth` ahead by a thread: decoding holds no lock while it inflates and copies."""
     ready: queue.Queue[Any] = queue.Queue(depth)
     stop = threading.Event()
@@ -122,7 +124,7 @@ def prefetch(batches: Iterator[Batch], depth: int = 4) -> Generator[Batch]:
         except BaseException as error:
             put((None, error))
 
-    def consume() -> Generator[Batch]:
+    def consume() -> Generator[B]:
         thread = threading.Thread(target=work, name="prefetch", daemon=True)
         thread.start()
         try:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import field
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -12,6 +14,13 @@ from recap_exp.configclass import configclass
 from recap_exp.data.events.config import EventColumns
 
 Rule = Literal["keep", "drop"]
+
+RULES = ("repeats", "seen", "mirrors", "linked")
+"""In the order in which they are applied."""
+ENTITY = "entity"
+"""The one type of node of triples."""
+VIEWER, ITEM = "viewer", "item"
+"""The types of node of event logs."""
 
 
 @configclass
@@ -112,13 +121,16 @@ class TriplesSource:
         _check_split_names(self.splits)
         if sorted(self.order) != ["lhs", "rel", "rhs"]:
             raise ValueError(f"order must name lhs, rel and rhs once each, not {self.order}")
+        for name, files in self.splits.items():
+            if files.where:
+                raise ValueError(f"splits.{name}.where works for Parquet only: text has no columns to name")
         if len(self.delimiter) != 1:
             raise ValueError(f"delimiter must be one character, not {self.delimiter!r}")
 
 
 @configclass
 class EventEdgesSource:
-    """An event log as edges: who acts -> what is acted on, a relation for each group of kinds of event."""
+    """An event log as edges: who acts -> what is acted on, a relation for each group of kinds of event. Splits are in time order."""
 
     kind: Literal["event_edges"] = "event_edges"
     files: list[str] = field(default_factory=list)
@@ -143,20 +155,24 @@ class EventEdgesSource:
             if not kinds:
                 raise ValueError(f"events.{name} must list at least one kind of event")
         _check_fractions("by_time", self.by_time)
+        times = [instant(text, key) for key, text in (("since", self.since), ("until", self.until)) if text is not None]
+        if len(times) == 2 and times[0] >= times[1]:
+            raise ValueError(f"since={self.since} must be before until={self.until}")
 
 
 @configclass
 class PlantedGraphSource:
     """A made graph of known structure: users and posts in communities; who follows, likes, replies follows from them.
 
-    Every user and post has a hidden position; a relation's edges go from a user to nodes near the user's position moved by the relation's
-    own translation, popular nodes more often. `noise` of the edges go to any node. Splits are draws without repetition.
+    Communities have hidden places, users hidden positions near their own community's. An edge of a relation goes from an active user to a
+    popular node of a community that is near the user's position moved by the relation's own translation. `noise` of the edges go to any
+    node. Splits are exchangeable draws, and no edge is drawn twice.
     """
 
     kind: Literal["planted_graph"] = "planted_graph"
     users: int = 1000
     posts: int = 2000
-    communities: int = 12
+    communities: int = 30
     edges: dict[str, int] = field(default_factory=lambda: {"train": 40_000, "val": 2000, "test": 4000})
     """Distinct edges per split."""
     noise: float = 0.05
@@ -168,13 +184,25 @@ class PlantedGraphSource:
                 raise ValueError(f"{key} must be at least {least}, not {value}")
         if self.communities > min(self.users, self.posts):
             raise ValueError(f"communities must be at most the number of users and of posts, not {self.communities}")
+        _check_names("edges", self.edges)
         if not self.edges or min(self.edges.values()) < 1:
             raise ValueError(f"edges must name at least one split, each with at least 1 edge, not {self.edges}")
         if not 0 <= self.noise <= 1:
             raise ValueError(f"noise must be in [0, 1], not {self.noise}")
 
 
-GraphSource = Annotated[EdgesSource | TriplesSource | EventEdgesSource | PlantedGraphSource, Field(discriminator="kind")]
+@configclass
+class GraphFolderSource:
+    """A folder with a manifest.json that `recap-exp data` made of a graph: everything comes from there, as it is."""
+
+    kind: Literal["graph_folder"] = "graph_folder"
+    path: str
+    """Relative to RECAP_DATA."""
+
+
+GraphSource = Annotated[
+    EdgesSource | TriplesSource | EventEdgesSource | PlantedGraphSource | GraphFolderSource, Field(discriminator="kind")
+]
 
 
 @configclass
@@ -186,35 +214,65 @@ class GraphConfig:
     """Short, for tables and the MLflow dataset."""
     source: GraphSource
     entities: dict[str, EntityConfig] = field(default_factory=dict)
-    """Types of node. Empty where the source knows its own (triples: one, `entity`; planted_graph; event_edges: viewer, item)."""
+    """Types of node. The source edges needs them. Triples have one, `entity`, event_edges viewer and item: named here only to give a
+    vocabulary. planted_graph and graph_folder know their own."""
     relations: dict[str, RelationConfig] = field(default_factory=dict)
-    """Types of edge, in the order of the numbers that edges hold. Empty where the source knows its own, as above."""
+    """Types of edge, in the order of the numbers that edges hold. The source edges needs them, the others know their own."""
     repeats: Rule = "drop"
     """Of an edge that a split has more than once: drop all but the first."""
     seen: Rule = "drop"
     """Of an edge that an earlier split has already: drop it from the later one."""
     mirrors: Rule = "keep"
-    """Of an edge b -> a whose mirror a -> b, of any relation, an earlier split has: drop it from the later one. Between nodes of one type."""
+    """Of an edge b -> a whose mirror a -> b, of any relation, an earlier split has: drop it from the later one."""
     linked: Rule = "keep"
     """Of an edge a -> b whose pair an earlier split has under another relation: drop it from the later split."""
 
     def __post_init__(self) -> None:
         for name in (*self.entities, *self.relations):
-            if not re.fullmatch(r"[\w.:+-]+", name):
-                raise ValueError(f"the name {name!r} may hold letters, digits and _ . : + - alone")
+            if not re.fullmatch(r"\w[\w.:+-]*", name):
+                raise ValueError(f"the name {name!r} must begin with a letter, digit or _, and may hold these and . : + - alone")
         for name, relation in self.relations.items():
             for side in (relation.left, relation.right):
                 if self.entities and side not in self.entities:
                     raise ValueError(f"relations.{name}: no entity '{side}'; entities are {', '.join(self.entities)}")
-        if isinstance(self.source, EdgesSource) and not (self.entities and self.relations):
-            raise ValueError("entities and relations must be given for source.kind=edges")
+        kind = self.source.kind
+        if isinstance(self.source, EdgesSource):
+            if not self.entities or not self.relations:
+                raise ValueError("entities and relations must be given for source.kind=edges")
+        elif self.relations:
+            raise ValueError(f"relations must be empty: source.kind={kind} knows its own")
+        known = {"triples": [ENTITY], "event_edges": [VIEWER, ITEM], "planted_graph": [], "graph_folder": []}.get(kind, self.entities)
+        for name, entity in self.entities.items():
+            if name not in known:
+                raise ValueError(f"entities.{name}: source.kind={kind} has {', '.join(known) or 'its own entities, and takes none'}")
+            if entity.size is not None and getattr(self.source, "nodes", "ids") == "ids":
+                raise ValueError(f"entities.{name}.size must be null: where nodes are ids, vocabularies say how many there are")
+        if isinstance(self.source, GraphFolderSource) and (applied := [r for r in RULES if getattr(self, r) != "keep"]):
+            raise ValueError(f"{applied[0]} must be keep for source.kind=graph_folder: its rules were applied when it was made")
 
 
 def _check_split_names(splits: dict[str, EdgeFiles]) -> None:
     if not splits:
         raise ValueError("splits must name at least one split")
+    _check_names("splits", splits)
+
+
+def _check_names(key: str, names: Iterable[str]) -> None:
+    for name in names:
+        if not re.fullmatch(r"\w+", name):
+            raise ValueError(f"{key}: the name {name!r} may hold letters, digits and _ alone")
 
 
 def _check_fractions(key: str, fractions: dict[str, float]) -> None:
+    _check_names(key, fractions)
     if not fractions or any(not f > 0 for f in fractions.values()) or abs(sum(fractions.values()) - 1) > 1e-6:
         raise ValueError(f"{key} must be fractions > 0 that sum to 1, not {fractions}")
+
+
+def instant(text: str, key: str = "time") -> datetime:
+    """An ISO 8601 time; UTC where it names no zone."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{key} must be a time such as 2017-01-31T12:00:00, not {text!r}") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
