@@ -26,6 +26,7 @@ from recap_exp.data.prepare import prepare
 from recap_exp.data.write import write_dataset
 from recap_exp.errors import ConfigError, DataError
 from recap_exp.finished import load_run
+from recap_exp.pyfunc import load
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 
@@ -212,11 +213,15 @@ def test_a_ranker_trains_and_scores_with_joined_embeddings(tmp_path, capsys):
     known = np.unique(ids)[::2]
     file = write_table(tmp_path / "authors.parquet", known, np.random.default_rng(0).normal(size=(len(known), 8)))
     join = f"+data.embeddings.author={{id: author_id, table: '{file}'}}"
-    quick = ["evaluation.pictures=[]", "tracking.log_model=false", "model.backbone.blocks=[{output: 8, aggregation: 8}]"]
+    quick = ["evaluation.pictures=[]", "tracking.log_model=true", "model.backbone.blocks=[{output: 8, aggregation: 8}]"]
     found = run(compose("train", [*PLANTED, *quick, join]))
     assert found.metrics["data/unknown/author/train"] == pytest.approx(1 - np.isin(ids, known).mean())
     assert "of the rows have no author embedding" in capsys.readouterr().out
     assert load_run(found.run_id).ranker().inputs.embeddings["author"] == 8
+    served = load(found.folder / "model" / "data")
+    inputs = {name: np.ones((2, block.use)) for name, block in served.schema.blocks.items()}
+    assert inputs["author"].shape == (2, 8)
+    assert not served.predict(inputs).equals(served.predict({**inputs, "author": np.eye(2, 8)}))
     again = [f"run={found.run_id}", "splits=[test]", "tracking=none"]
     run(compose("score", again))
     with pytest.raises(DataError, match="lacks block 'author'"):
