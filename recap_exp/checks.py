@@ -23,9 +23,11 @@ def check(cfg: CommandConfig) -> None:
             rule(cfg)
         if isinstance(cfg.model, RankerConfig):
             _towers(cfg, cfg.model)
-            for rule in (_optimizer, _stopping, _rows):  # baselines read nothing of what these look at
+            for rule in (_optimizer, _stopping, _rows, _processes):  # baselines read nothing of what these look at
                 rule(cfg)
-        elif isinstance(cfg.model, LightGBMConfig):
+        elif cfg.trainer.processes > 1:
+            raise ConfigError(f"trainer.processes={cfg.trainer.processes}: model={cfg.model.name} is fitted by one process; set it to 1")
+        if isinstance(cfg.model, LightGBMConfig):
             require_package("lightgbm", f"model={cfg.model.name}")
     elif isinstance(cfg, GraphExperimentConfig):
         check_graph(cfg)
@@ -196,3 +198,12 @@ def _rows(cfg: ExperimentConfig) -> None:
         rows = source.rows["train"]
         if rows < cfg.trainer.batch_size:
             raise ConfigError(f"data.source.rows.train={rows} is less than one batch: trainer.batch_size={cfg.trainer.batch_size}")
+
+
+def _processes(cfg: ExperimentConfig) -> None:
+    rows, processes = cfg.trainer.batch_size, cfg.trainer.processes
+    if rows % processes or rows < 2 * processes:
+        raise ConfigError(
+            f"trainer.batch_size={rows}: must be a multiple of trainer.processes={processes}, and twice as much at least: each process "
+            "takes an equal share of a batch"
+        )

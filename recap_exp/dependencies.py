@@ -24,7 +24,7 @@ from recap_exp.errors import CheckpointError, ConfigError
 from recap_exp.tracking.environment import git_state, own_version, packages
 from recap_exp.training.checkpoint import find_checkpoint
 from recap_exp.training.config import TrainerConfig
-from recap_exp.training.seeds import choose_device
+from recap_exp.training.seeds import choose_device, threads
 from recap_exp.whole import whole
 
 VARIABLES = (
@@ -79,7 +79,9 @@ class Dependencies:
     device: str
     """The GPU's name, or cpu."""
     threads: int
-    """Of torch, as the run used them."""
+    """Of torch, as each process of the run used them."""
+    processes: int = 1
+    """That trained together."""
     environment: dict[str, str]
     """VARIABLES, as far as they were set."""
     data: dict[str, dict[str, str]]
@@ -130,7 +132,8 @@ def dependencies(
         cpu=f"{_cpu_model()}, {torch.backends.cpu.get_cpu_capability()}",
         cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        threads=(trainer.threads if trainer else None) or torch.get_num_threads(),
+        threads=threads(trainer) if trainer else torch.get_num_threads(),
+        processes=trainer.processes if trainer else 1,
         environment={name: os.environ[name] for name in VARIABLES if name in os.environ},
         data={split: dataset.hashes(split, fresh) for split in dataset.splits},
         log=file_hashes(_log_files(data), fresh),

@@ -24,6 +24,7 @@ from recap_exp.model.baseline import Baseline
 from recap_exp.model.blocks import used_blocks
 from recap_exp.model.build import build
 from recap_exp.model.calibration import rates_ratio
+from recap_exp.model.norm import reduce_batch_norm
 from recap_exp.model.predict import predict
 from recap_exp.model.predictions import Predictions
 from recap_exp.model.ranker import Ranker
@@ -32,6 +33,7 @@ from recap_exp.record import Result, recording
 from recap_exp.runs import RunFolder, find_run, new_run
 from recap_exp.scoring.report import ScoreReport, report
 from recap_exp.sweep.job import SweepJob
+from recap_exp.training import processes
 from recap_exp.training.baseline import fit_baseline
 from recap_exp.training.checkpoint import Checkpoints, resume, warm_start
 from recap_exp.training.loop import FitResult, fit
@@ -58,7 +60,8 @@ def run(cfg: ExperimentConfig, folder: RunFolder | None = None, job: SweepJob | 
         record.built(ranker)
         with whole(folder.schema, alone=True) as draft:
             draft.write_text(json.dumps(dataset.schema.to_json()))
-        fitted = train(cfg, dataset, ranker, record, job)
+        with processes.joined(cfg.trainer, accompany, cfg, dataset, folder):
+            fitted = train(cfg, dataset, ranker, record, job)
         evaluations, scored = evaluate_partitions(cfg, dataset, ranker)
         record.fitted(fitted)
         record.evaluations(evaluations, fitted, logged=watched(cfg), pictures=cfg.evaluation.pictures)
@@ -68,6 +71,13 @@ def run(cfg: ExperimentConfig, folder: RunFolder | None = None, job: SweepJob | 
         if cfg.tracking.log_model:
             record.model(ranker, dataset.schema, cfg, reports[0])
     return record.result(cfg.metric)
+
+
+def accompany(cfg: ExperimentConfig, dataset: Dataset, folder: RunFolder) -> None:
+    """What every other process of a run does: it trains beside the first one, which evaluates alone, and leaves."""
+    device = prepare_torch(cfg.seed, cfg.trainer)
+    ranker = build_model(cfg, dataset.schema).to(device)
+    train(cfg, dataset, ranker, RankerRecord.beside(folder))
 
 
 def check_columns(cfg: ExperimentConfig, schema: Schema) -> None:
@@ -95,7 +105,7 @@ def train(cfg: ExperimentConfig, dataset: Dataset, ranker: Model, record: Ranker
     """Fits the model on split `train`; a ranker ends with the weights of the best checkpoint, where a metric is watched."""
     checkpoints = Checkpoints(record.folder.checkpoints, cfg.trainer.keep_checkpoints, extra=partial(record.identity, cfg))
     pos_weights = {name: task.pos_weight for name, task in cfg.tasks.items()}
-    shown = job is None or job.alone
+    shown = processes.first() and (job is None or job.alone)
     if isinstance(ranker, Baseline):
         rows = partial(eval_batches, dataset, "train", read_for(cfg, dataset, training=True), cfg.evaluation.batch_size)
         return fit_baseline(
@@ -109,6 +119,8 @@ def train(cfg: ExperimentConfig, dataset: Dataset, ranker: Model, record: Ranker
             progress=shown,
         )
     assert isinstance(ranker, Ranker)
+    if cfg.trainer.reduce_batch_norm:
+        reduce_batch_norm(ranker)
     optimizer = build_optimizer(cfg.optimizer, ranker.parameter_groups())
     start = None
     if newest := checkpoints.newest():
@@ -126,7 +138,7 @@ def train(cfg: ExperimentConfig, dataset: Dataset, ranker: Model, record: Ranker
             tracker=record.tracker,
             checkpoints=checkpoints,
             start=start,
-            evaluate=lambda step: _metrics(evaluate_partitions(cfg, dataset, ranker, watched(cfg))[0]),
+            evaluate=lambda step: processes.broadcast(watched_metrics(cfg, dataset, ranker) if processes.first() else None),
             evaluated=job.evaluated if job else None,
             progress=shown,
         )
@@ -142,12 +154,19 @@ def training_stream(cfg: ExperimentConfig, dataset: Dataset, start: int = 0) -> 
         shuffle_rows=cfg.data.shuffle_rows,
         seed=cfg.seed,
         start=start,
+        share=(processes.rank(), processes.count()),
     )
 
 
 def watched(cfg: ExperimentConfig) -> list[str]:
     """The partitions that are evaluated during training."""
     return [name for name, partition in cfg.evaluation.partitions.items() if partition.during_training]
+
+
+def watched_metrics(cfg: ExperimentConfig, dataset: Dataset, ranker: Model) -> dict[str, float]:
+    """The metrics of those partitions."""
+    evaluations, _ = evaluate_partitions(cfg, dataset, ranker, watched(cfg))
+    return {name: value for evaluation in evaluations for name, value in evaluation.metrics.items()}
 
 
 def depends_on(cfg: ExperimentConfig, dataset: Dataset, fresh: bool = False) -> Dependencies:
@@ -205,7 +224,3 @@ def read_for(cfg: ExperimentConfig, dataset: Dataset, training: bool = False) ->
         weight=cfg.data.weight,
         strata=() if training else cfg.evaluation.strata,
     )
-
-
-def _metrics(evaluations: list[Evaluation]) -> dict[str, float]:
-    return {name: value for evaluation in evaluations for name, value in evaluation.metrics.items()}

@@ -59,13 +59,13 @@ def objectives(result: Any, job: SweepJob) -> dict[str, float]:
 
 @contextmanager
 def own_share(cfg: CommandConfig, job: SweepJob) -> Iterator[None]:
-    """Jobs at once don't fight for the machine: each takes its part of the CPUs, and a GPU of its own where there are several.
+    """Jobs at once don't fight for the machine: each takes its part of the CPUs, and GPUs of its own where there are enough.
 
     A number of threads that the configuration names is left as it is: it is part of what makes a run the same again.
     """
-    at_once = job.whole.at_once
+    at_once, processes = job.whole.at_once, cfg.trainer.processes if isinstance(cfg, TrainConfig) else 1
     if at_once > 1:
-        threads = max(1, len(os.sched_getaffinity(0)) // at_once)
+        threads = max(1, len(os.sched_getaffinity(0)) // (at_once * processes))
         for name in THREADS:
             os.environ.setdefault(name, str(threads))
         if isinstance(cfg, TrainConfig) and cfg.trainer.threads is None:
@@ -75,12 +75,12 @@ def own_share(cfg: CommandConfig, job: SweepJob) -> Iterator[None]:
         return
     import torch
 
-    count = torch.cuda.device_count()
-    if count < 2:
+    slots = torch.cuda.device_count() // processes
+    if slots < 2:
         yield
         return
-    with free_slot(job.folder, count) as device:
-        torch.cuda.set_device(device)
+    with free_slot(job.folder, slots) as slot:
+        torch.cuda.set_device(slot * processes)
         yield
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from rich.console import Console
 
@@ -21,6 +21,7 @@ from recap_exp.sweep.job import Pruned, SweepJob
 from recap_exp.terminal import console
 from recap_exp.tracking.destination import resolve_uri, ui_command
 from recap_exp.tracking.environment import own_version, record_environment
+from recap_exp.tracking.nobody import Nobody
 from recap_exp.tracking.open import open_tracker
 from recap_exp.tracking.sender import one_line
 from recap_exp.tracking.tracker import RunInfo, Status, Tracker
@@ -85,6 +86,11 @@ class RunRecord:
     def __init__(self, tracker: Tracker, folder: RunFolder, console: Console, uri: str | None = None) -> None:
         self.tracker, self.folder, self.console, self.uri = tracker, folder, console, uri
         self.metrics: dict[str, float] = {}
+
+    @classmethod
+    def beside(cls, folder: RunFolder) -> Self:
+        """Of a process that trains beside the first one: it tells nobody."""
+        return cls(Nobody(), folder, Console(quiet=True))
 
     def depends(self, found: Dependencies) -> None:
         """Stores what the run depends on. A run that is taken up again keeps what it began with, and says what is different by now."""

@@ -23,6 +23,7 @@ from recap_exp.stored import recompose
 from recap_exp.terminal import console
 from recap_exp.tracking.journal import records
 from recap_exp.train_command import train_and_record
+from recap_exp.training import torchrun
 
 BESIDE = ("overrides", "tracking", "sweep", "resume", "metric")
 """Keys of a configuration that no number follows from."""
@@ -104,6 +105,7 @@ def rerun(text: str, overrides: Sequence[str] = (), exact: bool = False) -> Comp
     if isinstance(cfg, TrainConfig):
         new = RunFolder(train_and_record(cfg, rerun_of=old).folder)
     else:
+        torchrun.require_alone("a scoring")
         new = rescore.score_and_record(cfg, rerun_of=old)[0]
     found = Comparison(then=points(old.path), now=points(new.path))
     new.note(identical=not found.differing)

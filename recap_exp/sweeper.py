@@ -27,6 +27,7 @@ from recap_exp.sweep.stop import stop_jobs
 from recap_exp.sweep.study import Study
 from recap_exp.sweep.watch import Watch
 from recap_exp.sweep_record import sweep_recording
+from recap_exp.training import torchrun
 
 Objectives = dict[str, Literal["maximize", "minimize"]]
 
@@ -43,6 +44,7 @@ def run_sweep(command: str, arguments: Sequence[str], composed: DictConfig, laun
 
     A job that fails is shown and the others go on. Raises RecapError in the end where some failed, KeyboardInterrupt after Ctrl-C.
     """
+    torchrun.require_alone("a sweep, which starts the processes of its jobs (trainer.processes),")
     cfg: SweepConfig = typed(Composed, {"sweep": OmegaConf.to_container(composed.sweep, resolve=True)}).sweep
     folder = find_run(cfg.resume, "sweep", finished=None) if cfg.resume else None
     overrides = [a for a in arguments if not a.lstrip("+").startswith("sweep.resume=")]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from recap_exp.errors import ConfigError
+
 PLACE = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -25,3 +27,9 @@ def local_rank() -> int:
 def local_world_size() -> int:
     """How many of them are on this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", world_size()))
+
+
+def require_alone(what: str) -> None:
+    """Raises ConfigError where several processes were started for what one does."""
+    if world_size() > 1:
+        raise ConfigError(f"{what} is the work of one process: start it without torchrun")
