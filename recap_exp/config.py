@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Tag
 
 from recap_exp.configclass import configclass
 from recap_exp.data.config import DataConfig, Format, Layout
@@ -133,14 +135,28 @@ class OutputConfig:
             raise ValueError(f"files={self.files}: must be at least 1")
 
 
+def _data_class(data: Any) -> str:
+    """Graphs say that they are: data sets name no kind of their own."""
+    graph = data.get("kind") == "graph" if isinstance(data, dict) else isinstance(data, GraphConfig)
+    return "GraphConfig" if graph else "DataConfig"
+
+
 @configclass
 class DataCommandConfig:
-    """One run of `recap-exp data`: make a data set, or convert one."""
+    """One run of `recap-exp data`: make a data set or a graph, or convert one."""
 
     tasks: dict[str, Task]
-    data: DataConfig
+    """Of a data set; a graph has none."""
+    data: Annotated[Annotated[DataConfig, Tag("DataConfig")] | Annotated[GraphConfig, Tag("GraphConfig")], Discriminator(_data_class)]
     output: OutputConfig
     overrides: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        out = self.output
+        if isinstance(self.data, GraphConfig):
+            for key, value, only in (("format", out.format, "parquet"), ("layout", out.layout, "packed"), ("files", out.files, 1)):
+                if value != only:
+                    raise ValueError(f"output.{key}={value}: a graph is written with {key}={only} alone")
 
 
 TrainConfig = ExperimentConfig | GraphExperimentConfig

@@ -15,6 +15,8 @@ from rich.table import Column, Table
 
 from recap_exp import paths, terminal
 from recap_exp.data.dataset import MANIFEST, Dataset
+from recap_exp.data.graph.graph import Graph, is_graph
+from recap_exp.data.graph.info import print_graph
 from recap_exp.data.parquet import is_list, is_number
 from recap_exp.data.peek import Peek, peek
 from recap_exp.errors import DataError
@@ -24,12 +26,16 @@ FIRST_ROWS = 3
 
 
 def info(path: str, console: Console | None = None) -> None:
-    """Prints schema, sizes, first rows, distinct values and label rates of a data set's folder, a file, or the first file of a glob.
+    """Prints schema, sizes, first rows, distinct values and label rates of a data set's folder, a file, or the first file of a glob; of a
+    graph's folder its types, splits, and what its rules found.
 
     Time and memory are bounded: of a large file a sample is looked at, and the title says so.
     """
     console = console or terminal.console()
     found = _find(path)
+    if is_graph(found[0]):
+        print_graph(console, Graph.open(found[0]))
+        return
     if (found[0] / MANIFEST).is_file():
         dataset = Dataset.open(found[0])
         _print_dataset(console, dataset)

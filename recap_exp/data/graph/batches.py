@@ -34,7 +34,8 @@ class EdgeBatch:
     @classmethod
     def of(cls, edges: Edges, number: int = 0) -> EdgeBatch:
         """The same edges as tensors."""
-        return cls(*(torch.from_numpy(np.require(ends, requirements="W")) for ends in (edges.lhs, edges.rel, edges.rhs)), number)
+        lhs, rel, rhs = (torch.from_numpy(np.require(ends, requirements="W")) for ends in (edges.lhs, edges.rel, edges.rhs))
+        return cls(lhs, rel, rhs, number)
 
     def __len__(self) -> int:
         return len(self.lhs)

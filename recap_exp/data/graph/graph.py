@@ -29,6 +29,14 @@ MANY_IDS = 100_000
 """Of larger tables no nearest spelling is looked for."""
 
 
+def is_graph(folder: Path) -> bool:
+    """Whether the folder's manifest is a graph's."""
+    try:
+        return bool(json.loads((folder / MANIFEST).read_text()).get("kind") == KIND)
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
 @dataclass(frozen=True)
 class Relation:
     """A type of edge, from nodes of one type to nodes of one."""
@@ -142,6 +150,11 @@ class Graph:
     def ids(self, entity: str) -> pa.ChunkedArray:
         """[N] the original id of each row: integers or texts."""
         return self._table(entity, ["id"]).column("id")
+
+    def first_ids(self, entity: str, rows: int) -> pa.Array:
+        """The ids of the first rows, read without the others."""
+        with opened(self._entity_file(entity)) as file:
+            return next(file.iter_batches(rows, columns=["id"])).column("id")
 
     def attributes(self, entity: str) -> dict[str, np.ndarray]:
         """[N] each: what the vocabulary says of the nodes beside their ids; texts as objects. {} where it says nothing."""
