@@ -10,6 +10,7 @@ from typing import Any
 from recap_exp.errors import ConfigError, RecapError, nearest
 from recap_exp.help import command_help, main_help
 from recap_exp.paths import conf_dir, outputs_dir
+from recap_exp.training import torchrun
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -43,6 +44,13 @@ def dispatch(arguments: list[str]) -> int:
         raise ConfigError(f"unknown command '{command}': allowed are {', '.join(COMMANDS)}{nearest(command, COMMANDS)}")
     if any(a in ("-h", "--help") for a in rest):
         print(command_help(command))
+        return 0
+    if command not in ("train", "rerun"):
+        torchrun.require_alone(f"recap-exp {command}")
+    elif torchrun.rank() > 0:
+        from recap_exp.training.processes import accompany_torchrun
+
+        accompany_torchrun()
         return 0
     return COMMANDS[command](rest)
 
@@ -157,12 +165,33 @@ def compare(arguments: list[str]) -> int:
     return 0
 
 
+def twhin(arguments: list[str]) -> int:
+    """recap-exp twhin export, recap-exp twhin neighbours"""
+    keys = {"export": ("run", "path"), "neighbours": ("run", "id", "entity", "k", "relation", "side", "index")}
+    what, rest = (arguments or [""])[0], [argument.partition("=") for argument in arguments[1:]]
+    if what not in keys:
+        raise ConfigError(f"recap-exp twhin takes export or neighbours, and then KEY=VALUE, not '{what}'{nearest(what, keys)}")
+    for key, sign, _ in rest:
+        if not sign or key not in keys[what]:
+            allowed = ", ".join(f"{k}=" for k in keys[what])
+            raise ConfigError(f"recap-exp twhin {what} takes {allowed}, not {key}{sign}{nearest(key, keys[what])}")
+    values = {"run": "latest"} | {key: value for key, _, value in rest}
+    from recap_exp.twhin import command
+
+    if what == "export":
+        command.export(**values)
+    else:
+        command.show_neighbours(**values | {"id": [value for key, _, value in rest if key == "id"]})  # type: ignore[arg-type]
+    return 0
+
+
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": train,
     "score": score,
     "data": data,
     "rerun": rerun,
     "compare": compare,
+    "twhin": twhin,
     "ui": ui,
     "send": send,
 }
