@@ -6,7 +6,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, field, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,10 @@ from recap_exp.composition import typed
 from recap_exp.configclass import configclass
 from recap_exp.data.config import DataConfig, EventsSource
 from recap_exp.data.dataset import Dataset
+from recap_exp.data.embeddings import table_files
 from recap_exp.data.fingerprint import file_hashes
+from recap_exp.data.graph.config import EventEdgesSource, GraphConfig
+from recap_exp.data.graph.graph import Graph
 from recap_exp.errors import CheckpointError, ConfigError
 from recap_exp.tracking.environment import git_state, own_version, packages
 from recap_exp.training.checkpoint import find_checkpoint
@@ -90,6 +93,8 @@ class Dependencies:
     """SHA-256 of each file of the event log that the data was built from."""
     weights: dict[str, str]
     """SHA-256 of each file of the weights that the run began with."""
+    embeddings: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of each table of embeddings that rows are joined with."""
 
     def write(self, file: Path) -> None:
         """Stores it as JSON, whole or not at all."""
@@ -112,7 +117,11 @@ class Dependencies:
 
 
 def dependencies(
-    data: DataConfig, dataset: Dataset, trainer: TrainerConfig | None = None, weights: Path | None = None, fresh: bool = False
+    data: DataConfig | GraphConfig,
+    dataset: Dataset | Graph,
+    trainer: TrainerConfig | None = None,
+    weights: Path | None = None,
+    fresh: bool = False,
 ) -> Dependencies:
     """What a run that begins now depends on.
 
@@ -138,6 +147,7 @@ def dependencies(
         data={split: dataset.hashes(split, fresh) for split in dataset.splits},
         log=file_hashes(_log_files(data), fresh),
         weights=file_hashes(_weight_files(weights), fresh),
+        embeddings=file_hashes(table_files(data), fresh) if isinstance(data, DataConfig) else {},
     )
 
 
@@ -165,8 +175,8 @@ def _short(value: Any) -> str:
     return text[:12] if len(text) in (40, 64) and all(c in "0123456789abcdef" for c in text) else text
 
 
-def _log_files(data: DataConfig) -> list[Path]:
-    if not isinstance(data.source, EventsSource):
+def _log_files(data: DataConfig | GraphConfig) -> list[Path]:
+    if not isinstance(data.source, EventsSource | EventEdgesSource):
         return []
     from recap_exp.data.events.log import log_files
 

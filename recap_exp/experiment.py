@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -40,6 +41,7 @@ from recap_exp.training.loop import FitResult, fit
 from recap_exp.training.objective import TaskObjective
 from recap_exp.training.optimizer import build_optimizer
 from recap_exp.training.seeds import prepare_torch
+from recap_exp.twhin.pin import pinned_tables
 from recap_exp.whole import whole
 
 # The evaluation's tables say it, once a partition.
@@ -48,6 +50,7 @@ warnings.filterwarnings("ignore", category=OneClassWarning)
 
 def run(cfg: ExperimentConfig, folder: RunFolder | None = None, job: SweepJob | None = None, rerun_of: RunFolder | None = None) -> Result:
     """The story of a ranker. folder: of a run that goes on; None: a new one."""
+    cfg = replace(cfg, data=pinned_tables(cfg.data, cfg.tracking))
     dataset = prepare(cfg.data, [task.label for task in cfg.tasks.values()])
     check_columns(cfg, dataset.schema)
     depends = depends_on(cfg, dataset)

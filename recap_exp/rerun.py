@@ -19,14 +19,13 @@ from recap_exp.errors import CheckpointError, RecapError
 from recap_exp.finished import load_run
 from recap_exp.plain_yaml import read_plain
 from recap_exp.runs import RunFolder, find_run
-from recap_exp.stored import recompose
+from recap_exp.stored import BESIDE, recompose
 from recap_exp.terminal import console
 from recap_exp.tracking.journal import records
 from recap_exp.train_command import train_and_record
 from recap_exp.training import torchrun
+from recap_exp.twhin.pin import pinned_tables
 
-BESIDE = ("overrides", "tracking", "sweep", "resume", "metric")
-"""Keys of a configuration that no number follows from."""
 NEVER_THE_SAME = "perf/"
 """Metrics of time and memory."""
 
@@ -92,6 +91,8 @@ def rerun(text: str, overrides: Sequence[str] = (), exact: bool = False) -> Comp
     before = stored_command(command, old.config)
     cfg = recompose(command, read_plain(old.config), overrides)
     assert isinstance(cfg, TrainConfig | ScoreConfig)
+    if isinstance(cfg, ExperimentConfig):
+        cfg.data = pinned_tables(cfg.data, cfg.tracking)
     changed = [*_config_differences(plain(before), plain(cfg)), *_recorded_differences(old, depends_on(cfg))]
     screen = console()
     if exact and changed:

@@ -20,6 +20,9 @@ from recap_exp.help import GROUPS
 COMPOSING = ("experiment", "sweep", "resume")
 """What says how runs come about, rather than what one is."""
 
+BESIDE = ("overrides", "tracking", "sweep", "resume", "metric")
+"""Keys of a configuration that no number follows from."""
+
 
 def recompose(command: str, stored: Mapping[str, Any], overrides: Sequence[str] = ()) -> CommandConfig:
     """The configuration of a run of `command` that stored `stored`, with Hydra's overrides on it.

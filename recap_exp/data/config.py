@@ -17,8 +17,8 @@ BlockKind = Literal["continuous", "binary", "discrete", "embedding"]
 Layout = Literal["packed", "named"]
 """Of Parquet: one list column a block, or one column a feature."""
 
-OF_RUN = "run:"
-"""How the name of a table begins that is a run's."""
+OF_RUN, OF_RECIPE = "run:", "recipe:"
+"""How the name of a table begins that is a run's, or the run's of a recipe."""
 
 
 @configclass
@@ -83,19 +83,29 @@ class StoredEmbeddingConfig:
     """Which id: a name of data.ids, or of those that the source knows itself (a table of events: viewer, item)."""
     table: str
     """A Parquet file, relative to RECAP_DATA, with the columns `id` (integers or texts) and `vector` (lists of one length), as `recap-exp
-    twhin export` writes; or run:RUN_ID/ENTITY, a table of a TwHIN run."""
+    twhin export` writes; or run:RUN_ID/ENTITY, a table of a TwHIN run; or recipe:NAME/ENTITY, of the run of
+    experiment=NAME just as the recipe says, which is trained first where there is none yet."""
     unknown: Literal["zero", "mean"] = "zero"
     """What a row gets whose id the table lacks, or has not trained (column `degree` is 0): zeros, or the mean of the others' vectors."""
 
     def __post_init__(self) -> None:
-        if not self.table or (self.table.startswith(OF_RUN) and self.of_run is None):
-            raise ValueError(f"table must be a Parquet file or run:RUN_ID/ENTITY, not '{self.table}'")
+        named = self.of_run or self.of_recipe
+        if not self.table or (self.table.startswith((OF_RUN, OF_RECIPE)) and named is None):
+            raise ValueError(f"table must be a Parquet file, run:RUN_ID/ENTITY or recipe:NAME/ENTITY, not '{self.table}'")
 
     @property
     def of_run(self) -> tuple[str, str] | None:
-        """Run and entity; None where `table` is a file."""
-        run, _, entity = self.table.removeprefix(OF_RUN).partition("/")
-        return (run, entity) if self.table.startswith(OF_RUN) and run and entity and "/" not in entity else None
+        """Run and entity; None where `table` names no run."""
+        return self._named(OF_RUN)
+
+    @property
+    def of_recipe(self) -> tuple[str, str] | None:
+        """Recipe and entity; None where `table` names no recipe."""
+        return self._named(OF_RECIPE)
+
+    def _named(self, prefix: str) -> tuple[str, str] | None:
+        owner, _, entity = self.table.removeprefix(prefix).partition("/")
+        return (owner, entity) if self.table.startswith(prefix) and owner and entity and "/" not in entity else None
 
 
 @configclass

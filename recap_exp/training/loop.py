@@ -161,7 +161,7 @@ class _Run:
         row = sum(self._backward() for _ in range(self.cfg.accumulate)) / self.cfg.accumulate
         assert isinstance(row, Tensor)
         self.losses.add(row)
-        processes.average_gradients(self.model)
+        self.optimizer.average()
         skip = None
         if self.device.type not in SYNCHRONOUS:
             # Looking would make this step wait for the device. So the device looks itself: from the first loss that is not finite on
@@ -179,7 +179,7 @@ class _Run:
         if batch is None:
             raise DataError(f"step {self.step}: the training data ended after {self.micro_batches} batches; it should repeat without end")
         self.micro_batches += 1
-        rows = len(batch) * processes.count()  # each process has its share of the batch
+        rows = self.objective.rows(batch)
         self.examples += rows
         self.pace.add(rows)
         try:

@@ -11,8 +11,9 @@ from torch import Tensor
 from recap_exp.errors import DataError
 from recap_exp.model.base import Model
 from recap_exp.model.loss import reduce_losses, task_losses
+from recap_exp.model.twhin.twhin import Twhin
 from recap_exp.training.config import TrainerConfig
-from recap_exp.training.processes import averaged
+from recap_exp.training.processes import averaged, count
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -23,6 +24,9 @@ class Objective(Protocol):
     @property
     def names(self) -> Sequence[str]:
         """Of the losses beside it, in their order; they are logged as train/loss/NAME."""
+
+    def rows(self, batch: Any) -> int:
+        """Examples of the whole batch, in all processes that share it."""
 
     def __call__(self, batch: Any) -> tuple[Tensor, Tensor]:
         """The loss [] and those by name [names], float32, on the model's device, of the whole batch in all processes that share it.
@@ -39,6 +43,10 @@ class TaskObjective:
         self.device = ranker.device
         self.pos_weight_T = torch.tensor(list(pos_weights.values()), device=self.device)
 
+    def rows(self, batch: Any) -> int:
+        """Every process has an equal share of the batch's rows."""
+        return len(batch) * count()
+
     def __call__(self, batch: Any) -> tuple[Tensor, Tensor]:
         """See `Objective`; `names` are the tasks, in the order of the labels' columns."""
         if batch.labels_BT is None:
@@ -47,3 +55,21 @@ class TaskObjective:
             logits_BT = self.ranker(batch)
         loss_T = averaged(task_losses(logits_BT.float(), batch.labels_BT, batch.weights_BT, self.pos_weight_T))
         return reduce_losses(loss_T, self.cfg.loss_reduction), loss_T
+
+
+class LinkObjective:
+    """A graph model's: its own loss of the batch's edges among their negatives."""
+
+    names = ()
+
+    def __init__(self, model: Twhin) -> None:
+        self.model = model
+
+    def rows(self, batch: Any) -> int:
+        """Every process holds all edges of the batch, and takes its share of their losses."""
+        return len(batch)
+
+    def __call__(self, batch: Any) -> tuple[Tensor, Tensor]:
+        """See `Objective`."""
+        loss = averaged(self.model(batch))
+        return loss, loss.new_empty(0)

@@ -13,6 +13,7 @@ from torch.nn.utils import get_total_norm
 from recap_exp.errors import ConfigError, nearest
 from recap_exp.model.ranker import BACKBONE
 from recap_exp.training.config import OptimizerConfig, Schedule
+from recap_exp.training.processes import average_gradients
 from recap_exp.training.schedules import rate
 
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
@@ -29,6 +30,9 @@ class Optimizer(Protocol):
 
     def begin(self) -> None:
         """Before the first backward pass of an update: every group takes its schedule's rate."""
+
+    def average(self) -> None:
+        """After the last backward pass of an update: of several processes, gradients become those of the whole batch."""
 
     def update(self, scaler: torch.amp.GradScaler, skip: Tensor | None = None) -> None:
         """One update from the gradients, which are then dropped."""
@@ -81,6 +85,10 @@ class RankerOptimizer:
         lrs = self.lrs(self.updates)
         for group in self.adam.param_groups:
             group["lr"] = lrs[group["name"]]
+
+    def average(self) -> None:
+        """Of several processes every gradient becomes its mean over them: that of the whole batch's mean loss."""
+        average_gradients(p for group in self.groups.values() for p in group)
 
     def update(self, scaler: torch.amp.GradScaler, skip: Tensor | None = None) -> None:
         """One update from the gradients, which are then dropped. Parameters and moments stay as they are where `skip` is 1.

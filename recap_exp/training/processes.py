@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
@@ -22,7 +22,8 @@ from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import Parameter
 
 from recap_exp.errors import ConfigError, RecapError, first_line
 from recap_exp.training import torchrun
@@ -100,9 +101,9 @@ def averaged(share: Tensor) -> Tensor:
     return share if _group is None else _Averaged.apply(share)  # type: ignore[no-any-return]
 
 
-def average_gradients(model: nn.Module) -> None:
+def average_gradients(parameters: Iterable[Parameter]) -> None:
     """Every gradient becomes its mean over the processes: the gradient of the whole batch's mean loss, equal in all of them."""
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    gradients = [p.grad for p in parameters if p.grad is not None]
     if _group is None or not gradients:
         return
     flat = torch.cat([g.flatten() for g in gradients])
