@@ -25,9 +25,9 @@ SHUFFLE_EDGES = 2**20
 class EdgeBatch:
     """B edges: rows of the tables of the relation's own types, and the relation's number. int64, [B] each."""
 
-    lhs: Tensor
-    rel: Tensor
-    rhs: Tensor
+    lhs_B: Tensor
+    rel_B: Tensor
+    rhs_B: Tensor
     number: int = 0
     """Batches of the stream before it: what is drawn for a batch is a function of this and the seed."""
 
@@ -38,11 +38,11 @@ class EdgeBatch:
         return cls(lhs, rel, rhs, number)
 
     def __len__(self) -> int:
-        return len(self.lhs)
+        return len(self.lhs_B)
 
     def to(self, device: torch.device | str) -> EdgeBatch:
         """On a device."""
-        return EdgeBatch(self.lhs.to(device), self.rel.to(device), self.rhs.to(device), self.number)
+        return EdgeBatch(self.lhs_B.to(device), self.rel_B.to(device), self.rhs_B.to(device), self.number)
 
 
 @dataclass(frozen=True, kw_only=True)

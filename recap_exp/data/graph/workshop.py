@@ -1,4 +1,4 @@
-"""The database in which a graph is prepared: on disk beside what it becomes, in bounded memory, gone when the graph is done.
+"""The database in which a graph is prepared: in bounded memory, what exceeds it in files beside the graph; gone when that is done.
 
 Tables:
     raw     split, place, lhs, rel, rhs [, time]   as read; lhs and rhs are ids or rows
@@ -20,13 +20,13 @@ import pyarrow as pa
 from recap_exp.errors import DataError, first_line
 
 MEMORY = "1GB"
-"""That the database may hold; what exceeds it goes to files beside it."""
+"""That the database may hold."""
 FILE_BITS = 40
 """Records of one file are numbered below 2 ** 40."""
 
 
 class Workshop:
-    """One DuckDB database in a folder of its own, removed at the block's end."""
+    """One DuckDB database, and the folder for what it spills, removed at the block's end."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -39,7 +39,7 @@ class Workshop:
     def __enter__(self) -> Workshop:
         self.folder.mkdir()
         self.db = duckdb.connect(
-            str(self.folder / "graph.duckdb"),
+            ":memory:",
             config={"memory_limit": MEMORY, "temp_directory": str(self.folder / "spilt"), "preserve_insertion_order": True},
         )
         self.db.execute("SET enable_progress_bar = false")
