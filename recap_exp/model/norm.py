@@ -7,7 +7,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 from recap_exp.model.config import BatchNormConfig
 
@@ -27,22 +26,40 @@ class BatchNorm(nn.BatchNorm1d):
             return super().forward(x_BD)
         assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
         assert self.num_batches_tracked is not None
-        wide_BD = x_BD.to(self.running_mean.dtype)  # statistics are never of lower precision
-        mean_D = _mean_of_all(wide_BD)
-        centred_BD = wide_BD - mean_D
-        var_D = _mean_of_all(centred_BD.square())
+        dtype, wide_BD = x_BD.dtype, x_BD.to(self.running_mean.dtype)  # statistics are never of lower precision
+        # Moments about a value near the mean, which follows from them: squares of large values would swallow a small variance.
+        near_D = _mean_of_all(wide_BD.detach().mean(dim=0))
+        x_BD = wide_BD - near_D
+        rest_D, square_D = _mean_of_all(torch.stack([x_BD.mean(dim=0), x_BD.square().mean(dim=0)]))
+        var_D = square_D - rest_D.square()
         with torch.no_grad():
             rows = len(x_BD) * dist.get_world_size()
-            self.running_mean.lerp_(mean_D, self.momentum)
+            self.running_mean.lerp_(near_D + rest_D, self.momentum)
             self.running_var.lerp_(var_D * (rows / (rows - 1)), self.momentum)
             self.num_batches_tracked += 1
-        y_BD = centred_BD * torch.rsqrt(var_D + self.eps)
-        return (y_BD * self.weight + self.bias if self.affine else y_BD).to(x_BD.dtype)
+        y_BD = (x_BD - rest_D) * torch.rsqrt(var_D + self.eps)
+        return (y_BD * self.weight + self.bias if self.affine else y_BD).to(dtype)
 
 
-def _mean_of_all(x_BD: Tensor) -> Tensor:
-    """Over the rows of all processes, [D]."""
-    return all_reduce(x_BD.mean(dim=0)) / dist.get_world_size()
+class _Sum(torch.autograd.Function):
+    """Over all processes; so is its gradient, for every process's loss depends on every summand."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor) -> Tensor:
+        total = own.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        total = grads[0].clone()
+        dist.all_reduce(total)
+        return total
+
+
+def _mean_of_all(means: Tensor) -> Tensor:
+    """The means of all processes' rows together, from those of each."""
+    return _Sum.apply(means) / dist.get_world_size()  # type: ignore[no-any-return]
 
 
 def batch_norm(width: int, config: BatchNormConfig) -> BatchNorm:
