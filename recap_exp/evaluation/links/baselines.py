@@ -1,6 +1,6 @@
 """What needs no model: candidates ranked by how many training edges they have.
 
-Shapes: E questions, Q those of one pool and perhaps relation, N candidates of the pool, R relations, X exclusions.
+Shapes: E questions, Q those of one pool and perhaps relation, N candidates of the pool, R relations, K queries, X exclusions.
 """
 
 from __future__ import annotations
@@ -11,15 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from recap_exp.evaluation.links.questions import Pool, Questions, Side
-from recap_exp.evaluation.links.rank import pieces
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
     from recap_exp.data.graph.graph import Graph, GraphSchema
-
-FEW = 4096
-"""Questions whose exclusions are spread out at a time."""
 
 
 def relation_degrees(graph: Graph, split: str = "train") -> dict[Side, csr_array]:
@@ -81,19 +77,21 @@ def _spread(degree: np.ndarray, pool: Pool, entity: str) -> np.ndarray:
 
 
 def _ranks_by(value_N: np.ndarray, asked: Questions, chosen_Q: np.ndarray) -> np.ndarray:
-    """Ranks as of a model that gives each candidate the same score for every question: counted over all, less what does not count."""
+    """Ranks as of a model that gives each candidate the same score, a whole number, for every question: counted over all candidates, less
+    those that do not count, both by binary search."""
+    true_Q = value_N[asked.true_E[chosen_Q]]
     ordered_N = np.sort(value_N)
-    return np.concatenate([_ranks_in(value_N, ordered_N, asked, some_Q) for some_Q in pieces(chosen_Q, FEW)])
+    above_Q, equal_Q = _above_and_equal(ordered_N, true_Q, len(ordered_N))
+    lists_K, row_Q = np.unique(asked.exclusions.list_E[chosen_Q], return_inverse=True)
+    row_X, node_X = asked.exclusions.of(lists_K)
+    base = int(ordered_N[-1]) + 1
+    code_X = np.sort(row_X * base + value_N[node_X])  # each list in order of its values
+    struck_above_Q, struck_equal_Q = _above_and_equal(code_X, row_Q * base + true_Q, np.searchsorted(code_X, (row_Q + 1) * base))
+    others_Q = equal_Q - 1 - (struck_equal_Q - asked.exclusions.hold(asked.true_E)[chosen_Q])
+    return 1 + (above_Q - struck_above_Q) + others_Q / 2
 
 
-def _ranks_in(value_N: np.ndarray, ordered_N: np.ndarray, asked: Questions, chosen_Q: np.ndarray) -> np.ndarray:
-    true_node_Q = asked.true_E[chosen_Q]
-    true_Q = value_N[true_node_Q]
-    above_Q = len(ordered_N) - np.searchsorted(ordered_N, true_Q, "right")
-    equal_Q = len(ordered_N) - np.searchsorted(ordered_N, true_Q, "left") - above_Q - 1
-    row_X, node_X = asked.exclusions.of(chosen_Q)
-    others = node_X != true_node_Q[row_X]
-    row_X, value_X = row_X[others], value_N[node_X[others]]
-    above_Q -= np.bincount(row_X[value_X > true_Q[row_X]], minlength=len(chosen_Q))
-    equal_Q -= np.bincount(row_X[value_X == true_Q[row_X]], minlength=len(chosen_Q))
-    return 1 + above_Q + equal_Q / 2
+def _above_and_equal(ordered: np.ndarray, value_Q: np.ndarray, end: int | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How many values, up to `end`, are above and equal."""
+    after_Q = np.searchsorted(ordered, value_Q, "right")
+    return end - after_Q, after_Q - np.searchsorted(ordered, value_Q)

@@ -129,7 +129,9 @@ def _draw(title: str, x_ND: np.ndarray, colours: Colours, seed: int) -> Figure:
     figure.text(0.15 / width, 1 - 0.3 / height, title, fontsize=11)
     if drawn is None:
         place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1 - 1.85 / width, 1 - 0.75 / height)}
-        figure.legend(*axes.get_legend_handles_labels(), title=colours.name, fontsize=7, title_fontsize=8, frameon=False, **place)
+        figure.legend(
+            *axes.get_legend_handles_labels(), title=colours.name, markerscale=2, fontsize=7, title_fontsize=8, frameon=False, **place
+        )
     else:
         bar = figure.colorbar(drawn, cax=figure.add_axes((1 - 1.7 / width, 0.2, 0.015, 0.6)))
         bar.set_label(colours.name, fontsize=8)
@@ -146,8 +148,9 @@ def _scatter(axes: Axes, at_N2: np.ndarray, colours: Colours) -> Any:
     order = kinds[np.argsort(-count, kind="stable")]
     palette: Sequence[Any] = PALETTE if len(order) <= len(PALETTE) else MANY
     shown = sorted(order[: len(palette)], key=lambda kind: (len(kind), kind) if kind.isdecimal() else (0, kind))
-    if others := len(order) - len(shown):
-        axes.scatter(*at_N2[~np.isin(colours.value_N, shown)].T, color=GREY, label=f"{others} others", **(point | {"alpha": 0.3}))
     for kind, colour in zip(shown, palette, strict=False):
         axes.scatter(*at_N2[colours.value_N == kind].T, color=colour, label=str(kind)[:24], **point)
+    if others := len(order) - len(shown):
+        behind = point | {"alpha": 0.3, "zorder": 0}
+        axes.scatter(*at_N2[~np.isin(colours.value_N, shown)].T, color=GREY, label=f"{others} others", **behind)
     return None

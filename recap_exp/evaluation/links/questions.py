@@ -1,7 +1,7 @@
 """What is asked of a model: for an end of an edge and its relation, the other end, among all candidates but those that don't count.
 
-Shapes: E edges asked about, S sides, K distinct queries, X exclusions of all of them. A *pool* numbers the candidates of a question: the
-rows of one type, or those of all types one after the other.
+Shapes: E edges asked about, Q some of their questions, K distinct queries, X exclusions of all of them. A *pool* numbers the candidates of
+a question: the rows of one type, or those of all types one after the other.
 """
 
 from __future__ import annotations
@@ -42,20 +42,26 @@ class Pool:
 
 @dataclass(frozen=True)
 class Exclusions:
-    """For each query the candidates that don't count: a sorted list each, in one array."""
+    """Lists of candidates that don't count, one for each query, in one sorted array."""
 
     list_E: np.ndarray
     """Which list is a question's."""
-    starts: np.ndarray
-    """[K + 1], where each list begins."""
-    nodes_X: np.ndarray
+    pairs_X: np.ndarray
+    """list * width + candidate."""
+    width: int
 
-    def of(self, chosen_Q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The exclusions of some questions: position among the chosen, candidate."""
-        begin_Q, end_Q = self.starts[self.list_E[chosen_Q]], self.starts[self.list_E[chosen_Q] + 1]
-        length_Q = end_Q - begin_Q
-        row_X = np.repeat(np.arange(len(chosen_Q)), length_Q)
-        return row_X, self.nodes_X[np.arange(len(row_X)) + np.repeat(begin_Q - (np.cumsum(length_Q) - length_Q), length_Q)]
+    def of(self, lists_Q: np.ndarray, first: int = 0, last: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """What some lists hold from candidate `first` to before `last`: position in `lists_Q`, candidate."""
+        begin_Q = np.searchsorted(self.pairs_X, lists_Q * self.width + first)
+        length_Q = np.searchsorted(self.pairs_X, lists_Q * self.width + (self.width if last is None else last)) - begin_Q
+        row_X = np.repeat(np.arange(len(lists_Q)), length_Q)
+        place_X = np.arange(len(row_X)) + np.repeat(begin_Q - (np.cumsum(length_Q) - length_Q), length_Q)
+        return row_X, self.pairs_X[place_X] % self.width
+
+    def hold(self, node_E: np.ndarray) -> np.ndarray:
+        """Whether each question's list has a candidate."""
+        pair_E = self.list_E * self.width + node_E
+        return np.append(self.pairs_X, -1)[np.searchsorted(self.pairs_X, pair_E)] == pair_E
 
 
 @dataclass(frozen=True)
@@ -161,15 +167,11 @@ class _Builder:
         keys, nodes = self._ask(others)
         place = np.minimum(np.searchsorted(self.keys_K, keys), len(self.keys_K) - 1)
         hit = self.keys_K[place] == keys
-        self.pairs.append(np.unique(place[hit] * self.widest + nodes[hit]))
+        self.pairs.append(_distinct(place[hit] * self.widest + nodes[hit]))
 
     def build(self) -> Questions:
-        pairs_X = np.unique(np.concatenate(self.pairs))
-        lists_X, nodes_X = np.divmod(pairs_X, self.widest)
-        starts = np.searchsorted(lists_X, np.arange(len(self.keys_K) + 1))
-        mine_E = self.list_E * self.widest + self.true_E
-        place_E = np.searchsorted(pairs_X, mine_E)
-        excluded_E = np.append(pairs_X, -1)[place_E] == mine_E  # the true end itself counts nonetheless
+        exclusions = Exclusions(self.list_E, _distinct(np.concatenate(self.pairs)), self.widest)
+        starts = np.searchsorted(exclusions.pairs_X, np.arange(len(self.keys_K) + 1) * self.widest)
         size_E = np.array([pool.size for pool in self.pools], np.int64)[self.pool_R[self.edges.rel]]
         return Questions(
             side=self.side,
@@ -181,8 +183,8 @@ class _Builder:
             true_E=self.true_E,
             true_types=self.true_types,
             own_E=self.own_E,
-            exclusions=Exclusions(self.list_E, starts, nodes_X),
-            candidates_E=size_E - np.diff(starts)[self.list_E] + excluded_E,
+            exclusions=exclusions,
+            candidates_E=size_E - np.diff(starts)[self.list_E] + exclusions.hold(self.true_E),  # the true end itself counts
         )
 
     def _ends(self, edges: Edges) -> Sequence[np.ndarray]:
@@ -193,3 +195,9 @@ class _Builder:
         """A number for each edge's query, and its asked end's number in the pool."""
         query, asked = self._ends(edges)
         return query * len(self.pool_R) + edges.rel, asked + self.true_start_R[edges.rel]
+
+
+def _distinct(numbers: np.ndarray) -> np.ndarray:
+    """Sorted, each number >= 0 once; several times as fast as numpy's `unique`, which hashes."""
+    ordered = np.sort(numbers)
+    return ordered[np.diff(ordered, prepend=-1) > 0]

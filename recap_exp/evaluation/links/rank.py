@@ -16,8 +16,8 @@ from recap_exp.evaluation.links.questions import Pool, Questions
 if TYPE_CHECKING:
     from torch import Tensor
 
-CELLS = 2**22
-"""Scores held at a time: with what is made of them some 100 MB."""
+CELLS = 2**21
+"""Scores held at a time: with what is made of them, and what is struck out of them, 50 to 150 MB."""
 BLOCK = 2**15
 """Questions whose queries are held while the candidates pass by once."""
 FEW = 32
@@ -72,8 +72,10 @@ def _strike(scores_BN: Tensor, asked: Questions, batch_B: np.ndarray, first: int
     """Puts what does not count, and the true end, below all others."""
     import torch
 
-    row_X, node_X = asked.exclusions.of(batch_B)
-    row_X, node_X = np.append(row_X, np.arange(len(batch_B))), np.append(node_X, asked.true_E[batch_B]) - first
-    here = (node_X >= 0) & (node_X < scores_BN.shape[1])
-    at = (torch.from_numpy(row_X[here]).to(scores_BN.device), torch.from_numpy(node_X[here]).to(scores_BN.device))
+    last = first + scores_BN.shape[1]
+    row_X, node_X = asked.exclusions.of(asked.exclusions.list_E[batch_B], first, last)
+    true_B = asked.true_E[batch_B]
+    here = np.flatnonzero((true_B >= first) & (true_B < last))
+    row_X, node_X = np.append(row_X, here), np.append(node_X, true_B[here]) - first
+    at = (torch.from_numpy(row_X).to(scores_BN.device), torch.from_numpy(node_X).to(scores_BN.device))
     scores_BN.index_put_(at, torch.full((), -torch.inf, device=scores_BN.device))
