@@ -21,7 +21,7 @@ from recap_exp.data.config import StoredEmbeddingConfig
 from recap_exp.data.dataset import Dataset
 from recap_exp.data.embeddings import EmbeddingTable, exported_table
 from recap_exp.data.ids import as_integers, text_hashes, whole_numbers
-from recap_exp.data.loader import TrainStream, train_batches
+from recap_exp.data.loader import TrainStream
 from recap_exp.data.prepare import prepare
 from recap_exp.data.write import write_dataset
 from recap_exp.errors import ConfigError, DataError
@@ -125,17 +125,17 @@ def test_a_table_is_a_file_or_a_runs(named):
         StoredEmbeddingConfig(id="viewer", table=named)
 
 
-def small(folder: Path, files: int = 1) -> Dataset:
+def small(folder: Path) -> Dataset:
     """A data set with an id `user_id`, some of which a table beside it knows."""
-    return write_dataset(folder / "set", "small", SCHEMA, {"train": lambda: iter([rows(40)])}, "parquet", files=files, progress=False)
+    return write_dataset(folder / "set", "small", SCHEMA, {"train": lambda: iter([rows(40)])}, "parquet", progress=False)
 
 
-def joined(folder: Path, files: int = 1, **fields: Any) -> tuple[Dataset, dict[int, np.ndarray]]:
+def joined(folder: Path) -> tuple[Dataset, dict[int, np.ndarray]]:
     ids = rows(40).ids["user_id"][:30]
     vectors = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
     file = write_table(folder / "users.parquet", ids.astype(str).tolist(), vectors)
-    cfg = StoredEmbeddingConfig(id="user_id", table=str(file), **fields)
-    return small(folder, files).joined({"twhin_user": cfg}), dict(zip(ids.tolist(), vectors, strict=True))
+    cfg = StoredEmbeddingConfig(id="user_id", table=str(file))
+    return small(folder).joined({"twhin_user": cfg}), dict(zip(ids.tolist(), vectors, strict=True))
 
 
 def test_a_joined_set_has_one_more_block_and_all_else_as_before(tmp_path):
@@ -174,15 +174,13 @@ def test_a_conversion_stores_the_vectors_with_the_rows(tmp_path):
     assert stored.manifest["made"]["converted"]["embeddings"]["twhin_user"]["id"] == "user_id"
 
 
-def test_worker_processes_read_the_table_themselves(tmp_path):
-    dataset, by_id = joined(tmp_path, files=2)
+def test_a_worker_process_is_sent_no_table_and_reads_it_itself(tmp_path):
+    dataset, by_id = joined(tmp_path)
     dataset.unknown("train")
     assert len(pickle.dumps(dataset.tables)) < 2000
     reader = assembler(dataset.schema, {}, blocks=["twhin_user"], carry=True)
     stream = TrainStream(dataset=dataset, split="train", assembler=reader, batch_size=10, shuffle_rows=10, seed=0)
-    batches = train_batches(stream, workers=1)
-    batch = next(batches)
-    batches.close()
+    batch = next(iter(pickle.loads(pickle.dumps(stream))))  # as it is sent there
     zero = np.zeros(4, np.float32)
     np.testing.assert_array_equal(batch.embeddings["twhin_user"], [by_id.get(i, zero) for i in batch.ids["user_id"].tolist()])
 
