@@ -6,10 +6,6 @@ import os
 import sys
 import threading
 
-import torch.distributed as dist
-
-from recap_exp.training.processes import accompany
-
 
 def end_with_the_first() -> None:
     """Standard input is closed when the first process ends, however it does."""
@@ -21,6 +17,10 @@ def main() -> None:
     """Until its work is done, or the first process gone."""
     file, rank, count = sys.argv[1:]
     threading.Thread(target=end_with_the_first, name="recap-exp-first", daemon=True).start()
+    import torch.distributed as dist  # takes seconds, in which the first process may end
+
+    from recap_exp.training.processes import accompany
+
     accompany(dist.FileStore(file, int(count)), int(rank), int(count))
 
 

@@ -104,10 +104,9 @@ def test_a_checkpoint_goes_on_in_another_number_of_processes(both):
 
 
 def test_the_first_error_is_told_with_its_rank(capfd):
-    three = TrainerConfig(steps=1, batch_size=16, processes=3, device="cpu")
-    with pytest.raises(RecapError) as raised, processes.joined(three, trials.failing):
+    with pytest.raises(RecapError) as raised, processes.joined(TWO, trials.failing):
         trials.failing()
-    assert str(raised.value) == "process of rank 2: ZeroDivisionError: a bug"
+    assert str(raised.value) == "process of rank 1: ZeroDivisionError: a bug"
     assert capfd.readouterr().err.count("Traceback") == 1
     assert not dist.is_initialized() and processes.count() == 1
 

@@ -69,7 +69,7 @@ def trained(
 
 
 def batch_norm() -> dict[str, Tensor]:
-    """Output, gradients and running statistics of a reduced BatchNorm where a deviation is small beside its mean; of one process in float64."""
+    """Of a reduced BatchNorm where one deviation is small beside its mean; in one process with float64."""
     torch.manual_seed(0)
     x_BD, y_BD = torch.randn(12, 5) * torch.tensor([1, 1e-2, 3, 1, 1]) + torch.tensor([0, 20, -5, 0, 1]), torch.randn(12, 5)
     dtype = torch.float64 if processes.count() == 1 else torch.float32
