@@ -181,7 +181,7 @@ def depends_on(cfg: ExperimentConfig, dataset: Dataset, fresh: bool = False) -> 
 def weights_of(source: str) -> Path:
     """What `trainer.warm_start` names: a checkpoint, a weights file, or a run, whose best checkpoint is meant."""
     path = Path(source).expanduser()
-    return path if path.exists() else find_run(source).checkpoints
+    return path if path.exists() else find_run(source, of_graph=False).checkpoints
 
 
 def evaluate_partitions(

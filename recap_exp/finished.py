@@ -27,8 +27,11 @@ from recap_exp.training.checkpoint import Checkpoints, load_weights
 
 
 def load_run(run_id: str = "latest") -> FinishedRun:
-    """The run that `run_id` means: our id, MLflow's id, the beginning of either, or `latest`."""
-    return FinishedRun(find_run(run_id))
+    """The ranker's run that `run_id` means: our id, MLflow's id, the beginning of either, or `latest`."""
+    folder = find_run(run_id, of_graph=False)
+    if folder.of_graph:
+        raise CheckpointError(f"run {folder.id} trained a graph's embeddings, no ranker: `recap-exp twhin` uses them")
+    return FinishedRun(folder)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from recap_exp.evaluation.links.maps import entity_maps
 from recap_exp.graph_record import GraphRecord
 from recap_exp.model.twhin.twhin import Twhin
 from recap_exp.record import Result, recording
-from recap_exp.runs import RunFolder, new_run
+from recap_exp.runs import GRAPH, RunFolder, new_run
 from recap_exp.sweep.job import SweepJob
 from recap_exp.training import processes
 from recap_exp.training.checkpoint import Checkpoints, resume
@@ -37,7 +37,7 @@ def run(
     graph = prepare_graph(cfg.data)
     check_graph_names(cfg, graph)
     depends = depends_on(cfg, graph)
-    folder = folder or new_run("train", cfg.name, to_yaml(cfg), job)
+    folder = folder or new_run("train", cfg.name, to_yaml(cfg), job, system=GRAPH)
     with recording(GraphRecord, cfg, folder, recipe=cfg.name, job=job, rerun_of=rerun_of) as record:
         record.depends(depends)
         record.graph(graph)

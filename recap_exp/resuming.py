@@ -48,5 +48,5 @@ def pinned(cfg: TrainConfig) -> TrainConfig:
     if cfg.trainer.warm_start is None:
         return cfg
     path = Path(cfg.trainer.warm_start).expanduser()
-    source = str(path.resolve()) if path.exists() else find_run(cfg.trainer.warm_start).id
+    source = str(path.resolve()) if path.exists() else find_run(cfg.trainer.warm_start, of_graph=False).id
     return replace(cfg, trainer=replace(cfg.trainer, warm_start=source))

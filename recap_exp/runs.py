@@ -15,6 +15,10 @@ from recap_exp.tracking.journal import is_being_written
 from recap_exp.tracking.run_file import read_run, update_run
 
 
+GRAPH = "graph"
+"""The system of a run that trains a graph's embeddings, on its card."""
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """A run's folder; the id is ours, so that it exists before any store answers."""
@@ -55,6 +59,11 @@ class RunFolder:
             return {}
 
     @property
+    def of_graph(self) -> bool:
+        """Whether it trains a graph's embeddings; else a ranker."""
+        return self.card.get("system") == GRAPH
+
+    @property
     def alive(self) -> bool:
         """Whether a process is at work on it."""
         return is_being_written(self.path)
@@ -64,10 +73,10 @@ class RunFolder:
         update_run(self.path, **values)
 
 
-def new_run(command: str, name: str, config: str | None = None, job: SweepJob | None = None) -> RunFolder:
+def new_run(command: str, name: str, config: str | None = None, job: SweepJob | None = None, **also: Any) -> RunFolder:
     """A fresh folder for a run; of a sweep's job, each knows of the other from then on.
 
-    config: the run's configuration as YAML. The card comes last: whatever is found as a run can be taken up.
+    config: the run's configuration as YAML. also: what else its card says. The card comes last: whatever is found as a run can be taken up.
     """
     folder = RunFolder(runs_dir() / f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}")
     folder.path.mkdir(parents=True)
@@ -75,26 +84,28 @@ def new_run(command: str, name: str, config: str | None = None, job: SweepJob | 
         folder.config.write_text(config, encoding="utf-8")
     started = datetime.now().isoformat(timespec="seconds")
     belongs = {"sweep": job.sweep, "job": job.number} if job else {}
-    folder.note(id=folder.id, command=command, name=name, status="RUNNING", started=started, **belongs)
+    folder.note(id=folder.id, command=command, name=name, status="RUNNING", started=started, **belongs, **also)
     if job:
         job.note(run=folder.id)
     return folder
 
 
-def find_run(text: str, command: str | None = "train", finished: bool | None = True) -> RunFolder:
+def find_run(text: str, command: str | None = "train", finished: bool | None = True, of_graph: bool | None = None) -> RunFolder:
     """The run that `text` means: our id, MLflow's id, the unambiguous beginning of either, or `latest`: the newest (un)finished one.
 
-    command: only runs of it; None: of any. finished: what `latest` must be; None: either. Unfinished is a run that
+    command: only runs of it; None: of any. of_graph: which system `latest` is of; None: either. finished: what `latest` must be; None: either. Unfinished is a run that
     could go on: no process is at work on it, and no sweep has given it up.
     """
     folders = [RunFolder(p.parent) for p in sorted(runs_dir().glob("*/run.json"))]
     folders = [f for f in folders if command is None or f.card.get("command") == command]
     if text == "latest":
         done = [f for f in folders if finished is None or finished == (f.card.get("status") == "FINISHED")]
+        done = [f for f in done if of_graph is None or f.of_graph == of_graph]
         if finished is False:
             done = [f for f in done if f.card.get("status") != "PRUNED" and not f.alive]
         if not done:
             kind = {True: "finished run", False: "unfinished run", None: command or "run"}[finished]
+            kind += {True: " of a graph", False: " of a ranker", None: ""}[of_graph]
             raise CheckpointError(f"no {kind} in {runs_dir()}: {'run `recap-exp train` first, or ' if finished else ''}name a run")
         return done[-1]
     matches = [f for f in folders if f.id.startswith(text) or str(f.card.get("mlflow_run_id") or "").startswith(text)]

@@ -60,7 +60,7 @@ def run_sweep(command: str, arguments: Sequence[str], composed: DictConfig, laun
     first = check(command, space)
     machine = parallel(composed.hydra.launcher)
     objectives = objectives_of(cfg, first)
-    name = first.name if isinstance(first, TrainConfig) else find_run(first.run).card["name"]
+    name = first.name if isinstance(first, TrainConfig) else find_run(first.run, of_graph=False).card["name"]
     folder = folder or new_run("sweep", name)
     card = SweepCard(
         command=command,
@@ -161,7 +161,7 @@ def _with_run(command: str, overrides: list[str]) -> list[str]:
     """The run that is scored by its id: `latest` must mean the same run to the last job, and after a resume."""
     if command != "score" or any(o.startswith("run=") and o != "run=latest" for o in overrides):
         return overrides
-    return [f"run={find_run('latest').id}", *(o for o in overrides if o != "run=latest")]
+    return [f"run={find_run('latest', of_graph=False).id}", *(o for o in overrides if o != "run=latest")]
 
 
 def _values(job: JobCard, space: Space) -> list[str]:

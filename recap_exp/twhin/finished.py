@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from recap_exp.composition import stored_training
-from recap_exp.config import GraphExperimentConfig, config_class
+from recap_exp.config import GraphExperimentConfig
 from recap_exp.data.embeddings import exported_table
 from recap_exp.data.graph.graph import Graph
 from recap_exp.data.graph.prepare import prepare_graph
 from recap_exp.dependencies import Dependencies
 from recap_exp.errors import CheckpointError, DataError, nearest
-from recap_exp.paths import runs_dir
-from recap_exp.plain_yaml import read_plain
 from recap_exp.runs import RunFolder, find_run
 from recap_exp.twhin.table import EntityTable
 
@@ -30,23 +28,12 @@ def load_graph_run(run_id: str = "latest") -> FinishedGraphRun:
 
     Raises CheckpointError where there is none, where it is a ranker's, or has not finished.
     """
-    if run_id != "latest":
-        folder = find_run(run_id)
-        if not is_graph_run(folder):
-            raise CheckpointError(f"run {folder.id} is no TwHIN run: it learned no tables of embeddings")
-        if (status := folder.card.get("status")) != "FINISHED":
-            raise CheckpointError(f"run {folder.id} is {status}: `recap-exp train resume={folder.id}` finishes it")
-        return FinishedGraphRun(folder)
-    for card in sorted(runs_dir().glob("*/run.json"), reverse=True):
-        folder = RunFolder(card.parent)
-        if folder.card.get("command") == "train" and folder.card.get("status") == "FINISHED" and is_graph_run(folder):
-            return FinishedGraphRun(folder)
-    raise CheckpointError(f"no finished TwHIN run in {runs_dir()}: `recap-exp train experiment=twhin_planted` makes one")
-
-
-def is_graph_run(folder: RunFolder) -> bool:
-    """Whether the run trained embeddings of a graph."""
-    return config_class("train", read_plain(folder.config)) is GraphExperimentConfig
+    folder = find_run(run_id, of_graph=True)
+    if not folder.of_graph:
+        raise CheckpointError(f"run {folder.id} is no TwHIN run: it learned no tables of embeddings")
+    if (status := folder.card.get("status")) != "FINISHED":
+        raise CheckpointError(f"run {folder.id} is {status}: `recap-exp train resume={folder.id}` finishes it")
+    return FinishedGraphRun(folder)
 
 
 @dataclass(frozen=True)

@@ -46,8 +46,7 @@ def run_of_recipe(name: str, tracking: TrackingConfig | None) -> FinishedGraphRu
 def _finished(wanted: dict[str, Any]) -> FinishedGraphRun | None:
     for card in sorted(runs_dir().glob("*/run.json"), reverse=True):
         folder = RunFolder(card.parent)
-        done = folder.card.get("command") == "train" and folder.card.get("status") == "FINISHED"
-        if done and _essence(read_plain(folder.config)) == wanted:
+        if folder.of_graph and folder.card.get("status") == "FINISHED" and _essence(read_plain(folder.config)) == wanted:
             return FinishedGraphRun(folder)
     return None
 
