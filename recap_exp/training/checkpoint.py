@@ -24,7 +24,7 @@ from recap_exp.errors import CheckpointError
 from recap_exp.model.base import Learned
 from recap_exp.training import processes
 from recap_exp.training.optimizer import Optimizer
-from recap_exp.training.tensors import check_match, read_tensors, read_weights, tensor_shapes, write_tensors
+from recap_exp.training.tensors import are_spread, check_match, fill, read_tensors, read_weights, tensor_shapes, write_tensors
 
 FORMAT = "recap_exp checkpoint 1"
 MODEL = "model/"
@@ -50,7 +50,10 @@ class TrainState:
 
 
 class Checkpoints:
-    """The checkpoints of one run, in one folder, which only the training process writes to: of several the first, all call."""
+    """The checkpoints of one run, in one folder, which only the training process writes to: of several the first, all call.
+
+    Of tensors that are spread over processes each writes what it has.
+    """
 
     def __init__(self, folder: Path, keep: int = 2, extra: Callable[[], Mapping[str, Any]] = dict) -> None:
         """keep: the newest so many stay, and the best. extra: asked at every save for what meta.json tells of the run besides; JSON."""
@@ -60,13 +63,19 @@ class Checkpoints:
         """Stores everything at `state.step` (a baseline has no optimizer), then drops the checkpoints that are neither new nor best."""
         path = self.path(state.step)
         tensors = _live_tensors(ranker, optimizer) if optimizer else _live_weights(ranker)
+        together = are_spread(tensors)
+        if not processes.first() and not together:
+            return path
+        unfinished = self.folder / f"{UNFINISHED}{path.name}"
+        if processes.first():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.sweep()
+            unfinished.mkdir()
+        if together:
+            processes.broadcast()  # the folder is there
+        write_tensors(unfinished / "state", tensors)
         if not processes.first():
             return path
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.sweep()
-        unfinished = self.folder / f"{UNFINISHED}{path.name}"
-        unfinished.mkdir()
-        write_tensors(unfinished / "state", tensors)
         stored = asdict(state)
         _write_json(unfinished / "random.json", stored.pop("random"))
         _write_json(unfinished / "meta.json", {"format": FORMAT, **stored, "extra": dict(self.extra())})
@@ -202,7 +211,7 @@ def _load_file(path: Path, ranker: Learned) -> None:
     live = ranker.state_dict()
     check_match(path, _shapes(stored), _shapes(live))
     for name, tensor in live.items():
-        tensor.copy_(stored[name])
+        fill(tensor, stored[name])
 
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:

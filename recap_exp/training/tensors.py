@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from recap_exp.errors import CheckpointError, first_line
@@ -53,8 +54,27 @@ class _SafeUnpickler(pickle.Unpickler):
         return super().find_class(module, name)
 
 
+def are_spread(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether parts of them lie on other processes."""
+    return any(_is_sharded(tensor) for tensor in tensors.values()) and dist.get_world_size() > 1
+
+
+def fill(into: Tensor, values: Tensor) -> None:
+    """Copies values into a tensor, or into what lies here of a sharded one."""
+    if not _is_sharded(into):
+        into.copy_(values)
+        return
+    for shard in into.local_shards():  # type: ignore[attr-defined]
+        first, sizes = shard.metadata.shard_offsets, shard.metadata.shard_sizes
+        shard.tensor.copy_(values[tuple(slice(a, a + n) for a, n in zip(first, sizes, strict=True))])
+
+
+def _is_sharded(tensor: Any) -> bool:
+    return hasattr(tensor, "local_shards")
+
+
 def write_tensors(folder: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Stores tensors in a new folder and flushes them to the disk.
+    """Stores tensors in a new folder and flushes them to the disk; where they are spread all processes do it together.
 
     Raises:
         CheckpointError: they can't be written.
@@ -65,7 +85,8 @@ def write_tensors(folder: Path, tensors: Mapping[str, Tensor]) -> None:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-            dcp.save(dict(tensors), storage_writer=dcp.FileSystemWriter(folder, sync_files=True), no_dist=True)
+            alone = not are_spread(tensors)
+            dcp.save(dict(tensors), storage_writer=dcp.FileSystemWriter(folder, sync_files=True), no_dist=alone)
     except CheckpointException as error:
         raise _cause(error, f"{folder}: can't be written") from error
 
@@ -89,7 +110,10 @@ def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
 
 
 def read_tensors(folder: Path, into: dict[str, Tensor]) -> None:
-    """Reads stored tensors into tensors of the same names and shapes, in place, on whatever device they are."""
+    """Reads stored tensors into tensors of the same names and shapes, in place, on whatever device they are.
+
+    Of sharded ones what lies here, however they were spread when they were stored.
+    """
     import torch.distributed.checkpoint as dcp
     from torch.distributed.checkpoint.api import CheckpointException
 

@@ -30,14 +30,17 @@ class NegativesConfig:
     everything: bool = False
     """All entities of the type (1-vs-all): with the softmax and BCE losses; no other negatives then."""
     in_batch: int = 50
-    """Ends of other edges of the batch whose relation has the same type on that side."""
+    """Ends of other edges of the group."""
     uniform: int = 50
     """Drawn uniformly from the table."""
     by_degree: int = 0
     """Drawn in proportion to degree ** exponent, degree of training edges."""
     exponent: float = 0.75
+    group: Literal["type", "relation"] = "type"
+    """Edges among which negatives are shared and in-batch ones are found: those with the same type on that side, or, the original's way,
+    of the same relation."""
     chunk: int | None = None
-    """Edges that share their drawn negatives; null: all of a batch's edges with that type on that side."""
+    """Edges of a group that share their drawn negatives; null: all of them."""
     mask_true: bool = True
     """Candidates that make a true edge of the batch are no negatives."""
 
