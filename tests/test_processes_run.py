@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from recap_exp.cli import main
+from recap_exp.composition import compose
+from recap_exp.errors import ConfigError
+from recap_exp.resuming import on
+from recap_exp.train_command import train_and_record
 from recap_exp.training.checkpoint import Checkpoints
 
 SMALL = [
@@ -86,33 +91,36 @@ def test_a_run_whose_other_process_is_killed_fails_and_goes_on_in_one(outputs, m
         assert curve(together, metric) == pytest.approx(curve(alone, metric), abs=2e-4 if metric.startswith("val") else 1e-5)
 
 
-@pytest.mark.parametrize(
-    ("overrides", "said"),
-    [
-        (["trainer.processes=3", "trainer.batch_size=64"], "trainer.batch_size=64: must be a multiple of trainer.processes=3"),
-        (
-            ["trainer.processes=4", "trainer.batch_size=4"],
-            "trainer.batch_size=4: must be a multiple of trainer.processes=4, and twice as much",
-        ),
-        (["trainer.processes=0"], "trainer: processes must be at least 1, not 0"),
-        (["trainer.processes=2", "model=logistic_regression"], "trainer.processes=2: model=logistic_regression is fitted by one process"),
-    ],
-)
-def test_processes_that_do_not_fit(overrides, said, capsys):
-    assert run_cli("train", *overrides) == 1
-    assert said in capsys.readouterr().err
+@pytest.fixture(scope="module")
+def cfg():
+    """The default training."""
+    return compose("train")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("count", "rows", "said"),
     [
-        (["score"], "recap-exp score is the work of one process: start it without torchrun"),
-        (["train", "-m", "seed=0,1"], "a sweep, which starts the processes of its jobs (trainer.processes), is the work of one process"),
-        (["train", "trainer.batch_size=64"], "trainer.batch_size=64: must be a multiple of trainer.processes=3"),
+        (3, 64, "trainer.batch_size=64: must be a multiple of trainer.processes=3"),
+        (4, 4, "trainer.batch_size=4: must be a multiple of trainer.processes=4, and twice as much at least"),
+        (0, 64, "processes must be at least 1, not 0"),
     ],
 )
-def test_what_torchrun_can_not_start(arguments, said, monkeypatch, capsys):
+def test_processes_that_do_not_fit(cfg, count, rows, said):
+    with pytest.raises((ConfigError, ValueError), match=f"^{said}"):
+        on(count, replace(cfg, trainer=replace(cfg.trainer, batch_size=rows)))
+
+
+def test_baselines_are_of_one_process(capsys):
+    assert run_cli("train", "trainer.processes=2", "model=logistic_regression") == 1
+    assert "trainer.processes=2: model=logistic_regression is fitted by one process; set it to 1" in capsys.readouterr().err
+
+
+def test_torchrun_counts_and_starts_no_more_than_one_training(cfg, monkeypatch, capsys):
     for name, value in {"RANK": "0", "WORLD_SIZE": "3", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
         monkeypatch.setenv(name, value)
-    assert run_cli(*arguments) == 1
-    assert said in capsys.readouterr().err
+    assert run_cli("score") == 1
+    assert capsys.readouterr().err == "recap-exp: recap-exp score is the work of one process: start it without torchrun\n"
+    assert run_cli("train", "-m", "seed=0,1") == 1
+    assert "a sweep, which starts the processes of its jobs (trainer.processes), is the work of one process" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match=r"^trainer.batch_size=1024: must be a multiple of trainer.processes=3"):
+        train_and_record(cfg)
