@@ -5,7 +5,6 @@ from __future__ import annotations
 from recap_exp.config import GraphExperimentConfig
 from recap_exp.data.graph.config import EventEdgesSource, GraphConfig, PlantedGraphSource
 from recap_exp.errors import ConfigError, known
-from recap_exp.evaluation.links.config import LINK_METRICS
 
 
 def check_graph(cfg: GraphExperimentConfig) -> None:
@@ -65,10 +64,9 @@ def _metric(metric: str, cfg: GraphExperimentConfig, key: str) -> None:
     """That PARTITION/METRIC[/RELATION] is something that an evaluation gives."""
     words = metric.split("/")
     if len(words) not in (2, 3):
-        raise ConfigError(f"{key}='{metric}': must be PARTITION/METRIC or PARTITION/METRIC/RELATION, such as val/mrr")
+        raise ConfigError(f"{key}='{metric}': must be PARTITION/METRIC, such as val/mrr, or PARTITION/mrr/RELATION")
     known(words[0], cfg.evaluation.partitions, f"the partition in {key}")
-    names = [*LINK_METRICS, *(f"hits_at_{k}" for k in cfg.evaluation.hits)]
-    known(words[1], [*names, *(f"{name}_{side}" for name in names for side in ("left", "right"))], f"the metric in {key}")
+    known(words[1], cfg.evaluation.metrics if len(words) == 2 else ["mrr"], f"the metric in {key}")
     if len(words) == 3 and (relations := relations_of(cfg.data)):
         known(words[2], relations, f"the relation in {key}")
 

@@ -16,7 +16,7 @@ AGAINST_TRUTH = ("auroc_of_truth", "auroc_ratio", "rce_of_truth", "truth_mae", "
 """Also there where the true probabilities are known."""
 BETTER = {
     **dict.fromkeys(("auroc", "average_precision", "rce", "nrce", "precision", "recall", "auroc_ratio", "examples_per_s"), True),
-    **dict.fromkeys(("mrr", "hits_at", "sampled_auc"), True),
+    **dict.fromkeys(("mrr", "hits_at", "sampled_auc", "sampled_hit_at"), True),
     **dict.fromkeys(("loss", "truth_mae", "truth_rmse", "train_seconds", "mean_rank"), False),
 }
 """Whether more of a metric is better, by its name's second word. Others have no better end: 1 is best of a calibration, and a rate tells

@@ -7,9 +7,6 @@ from typing import Literal
 
 from recap_exp.configclass import configclass
 
-LINK_METRICS = ("mrr", "mean_rank", "sampled_auc")
-"""What is measured of ranks, beside hits_at_K: the second word of PARTITION/METRIC[/RELATION]."""
-
 
 @configclass
 class LinkPartitionConfig:
@@ -18,7 +15,7 @@ class LinkPartitionConfig:
     split: str
     """Split of the graph."""
     edges: int | None = None
-    """Only so many, a fixed sample of the split, and then with a confidence interval; null: all."""
+    """Only so many, a fixed sample of the split, the same for every run, and then with 95 % intervals; null: all."""
     during_training: bool = False
     """Evaluated every trainer.evaluate_every steps too, not only at the end."""
 
@@ -40,7 +37,8 @@ class LinkEvaluationConfig:
     """Which end is ranked: right ends, left ends, or both, each with half the weight."""
     hits: list[int] = field(default_factory=lambda: [1, 3, 10])
     sampled_pairs: int | None = 128
-    """Negatives of the original's sampled AUC and hit@k, per batch; null: without them."""
+    """Of the original's sampled measures, per batch: negatives that it shares, and pairs of a true edge and a negative one that are drawn.
+    Null: without these measures."""
     batch_size: int = 512
     """Edges ranked at a time."""
     pictures: bool = True
@@ -58,3 +56,11 @@ class LinkEvaluationConfig:
             raise ValueError(f"batch_size must be at least 1, not {self.batch_size}")
         if self.sampled_pairs is not None and self.sampled_pairs < 1:
             raise ValueError(f"sampled_pairs must be at least 1, not {self.sampled_pairs}")
+
+    @property
+    def metrics(self) -> list[str]:
+        """What is measured: the second words of PARTITION/METRIC. mrr is also there by relation, PARTITION/mrr/RELATION."""
+        measures = ["mrr", *(f"hits_at_{k}" for k in self.hits), "mean_rank"]
+        sides = ("left", "right") if self.sides == "both" else (self.sides,)
+        sampled = ["sampled_auc", *(f"sampled_hit_at_{k}" for k in self.hits)] if self.sampled_pairs is not None else []
+        return [*measures, *(f"{name}_{side}" for name in measures for side in sides), *sampled]

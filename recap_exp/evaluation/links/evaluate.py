@@ -161,11 +161,6 @@ class LinkPartition:
         return np.stack(list(columns_E), axis=1)
 
 
-def evaluate_links(model: LinkModel, graph: Graph, name: str, cfg: LinkEvaluationConfig, seed: int = 0) -> LinkEvaluation:
-    """One partition of a graph, asked once; who asks again keeps the LinkPartition."""
-    return LinkPartition(graph, name, cfg, seed).evaluate(model)
-
-
 def metric_words(relations: Sequence[str]) -> list[str]:
     """Names of relations as a metric's last word, all different: MLflow's metrics know letters, digits, space and _ - . : only."""
     words: dict[str, str] = {}

@@ -10,6 +10,7 @@ import torch
 
 from recap_exp.data.graph.graph import Edges, Graph, GraphSchema, Relation
 from recap_exp.evaluation.links.config import LinkEvaluationConfig, LinkPartitionConfig
+from recap_exp.evaluation.links.evaluate import LinkPartition
 
 
 @dataclass(frozen=True)
@@ -85,3 +86,8 @@ def drawn_model(rng, graph, dim=3, whole=True):
 def config(split="test", edges=None, **settings):
     partition = LinkPartitionConfig(split=split, edges=edges)
     return LinkEvaluationConfig(**{"partitions": {"test": partition}, "sampled_pairs": None, **settings})
+
+
+def evaluated(model, graph, cfg, seed=0):
+    """Partition `test` of `config`."""
+    return LinkPartition(graph, "test", cfg, seed).evaluate(model)

@@ -6,14 +6,14 @@ import io
 
 import numpy as np
 import pytest
-from graphs_made import Translations, config, drawn_graph, drawn_model, made_graph
+from graphs_made import Translations, config, drawn_graph, drawn_model, evaluated, made_graph
 from rich.console import Console
 from sklearn.metrics import roc_auc_score
 
 from recap_exp.errors import ConfigError, DataError
 from recap_exp.evaluation.config import higher_is_better
 from recap_exp.evaluation.links.config import LinkPartitionConfig
-from recap_exp.evaluation.links.evaluate import LinkPartition, evaluate_links, metric_words
+from recap_exp.evaluation.links.evaluate import LinkPartition, metric_words
 from recap_exp.evaluation.links.questions import edges_asked, questions
 from recap_exp.evaluation.links.report import link_table
 from recap_exp.evaluation.links.sampled import sampled
@@ -34,7 +34,7 @@ def model(graph):
 
 @pytest.fixture(scope="module")
 def evaluation(graph, model):
-    return evaluate_links(model, graph, "test", config(sampled_pairs=20))
+    return evaluated(model, graph, config(sampled_pairs=20))
 
 
 def shown(evaluation, width=140):
@@ -60,7 +60,7 @@ def test_metrics_are_means_of_sides_and_relations(evaluation):
 
 
 def test_a_model_without_knowledge_is_as_good_as_chance(graph):
-    found = [evaluate_links(drawn_model(np.random.default_rng(i), graph, 8, False), graph, "test", config()).metrics for i in range(20)]
+    found = [evaluated(drawn_model(np.random.default_rng(i), graph, 8, False), graph, config()).metrics for i in range(20)]
     for name in ("mrr", "hits_at_10", "mean_rank"):
         values = [m[f"test/{name}"] for m in found]
         assert np.mean(values) == pytest.approx(found[0][f"test/baseline_{name}/random"], abs=4 * np.std(values) / len(found) ** 0.5)
@@ -83,7 +83,7 @@ def test_a_model_that_knows_ranks_first():
 
         return torch.stack([-np.sin(turn) * y, np.sin(turn) * x + np.cos(turn) * y], 1)
 
-    m = evaluate_links(Turns({"node": table}, table[:1, :2], table[:1, :2]), graph, "test", config(sampled_pairs=64)).metrics
+    m = evaluated(Turns({"node": table}, table[:1, :2], table[:1, :2]), graph, config(sampled_pairs=64)).metrics
     assert m["test/mrr"] == m["test/hits_at_1"] == m["test/mean_rank"] == m["test/mrr_left"] == 1
     assert m["test/mrr_error"] == 0
     assert m["test/sampled_auc"] > 0.95 and m["test/sampled_hit_at_1"] == 1
@@ -92,7 +92,7 @@ def test_a_model_that_knows_ranks_first():
 def test_the_baselines_and_questions_are_made_once(graph, model):
     partition = LinkPartition(graph, "test", config())
     first, second = partition.evaluate(model), partition.evaluate(model)
-    assert first.metrics == second.metrics == evaluate_links(model, graph, "test", config()).metrics
+    assert first.metrics == second.metrics == evaluated(model, graph, config()).metrics
 
 
 def test_a_sample_is_fixed_and_has_an_interval(graph, model):
@@ -103,18 +103,18 @@ def test_a_sample_is_fixed_and_has_an_interval(graph, model):
     assert len(taken) == 25 and set(taken) <= set(pairs)
     at = iter(pairs)
     assert all(edge in at for edge in taken), "in the split's order"
-    again = evaluate_links(model, graph, "test", config(edges=25))
-    assert again.metrics == evaluate_links(model, graph, "test", config(edges=25)).metrics
-    assert again.metrics != evaluate_links(model, graph, "test", config(edges=25), seed=1).metrics
+    again = evaluated(model, graph, config(edges=25))
+    assert again.metrics == evaluated(model, graph, config(edges=25)).metrics
+    assert again.metrics != evaluated(model, graph, config(edges=25), seed=1).metrics
     assert again.metrics["test/mrr_low"] < again.metrics["test/mrr"] < again.metrics["test/mrr_high"]
     assert "a fixed sample of 25 of 60 edges" in shown(again) and "95 % interval of MRR" in shown(again)
-    more = evaluate_links(model, graph, "test", config(edges=1000))
+    more = evaluated(model, graph, config(edges=1000))
     assert more.edges == 60 and not more.intervals
 
 
 def test_the_mean_over_samples_is_the_whole(graph, model):
-    whole = evaluate_links(model, graph, "test", config()).metrics["test/mrr"]
-    some = [evaluate_links(model, graph, "test", config(edges=20), seed=i).metrics for i in range(25)]
+    whole = evaluated(model, graph, config()).metrics["test/mrr"]
+    some = [evaluated(model, graph, config(edges=20), seed=i).metrics for i in range(25)]
     mrr = np.array([m["test/mrr"] for m in some])
     assert mrr.mean() == pytest.approx(whole, abs=4 * mrr.std() / 5)
     covered = [m["test/mrr_low"] <= whole <= m["test/mrr_high"] for m in some]
@@ -122,7 +122,7 @@ def test_the_mean_over_samples_is_the_whole(graph, model):
 
 
 def test_one_side_alone(graph, model, evaluation):
-    right = evaluate_links(model, graph, "test", config(sides="right"))
+    right = evaluated(model, graph, config(sides="right"))
     assert right.metrics["test/mrr"] == pytest.approx(evaluation.metrics["test/mrr_right"])
     assert "test/mrr_left" not in right.metrics
 
@@ -149,7 +149,7 @@ def test_sampled_auc_is_that_of_all_pairs_of_a_batch(side):
 def test_sampled_hits_of_chance_and_without_any_negative():
     graph = made_graph({"user": 9}, [("r", "user", "user")], train=[(0, 0, 1)], test=[(i, 0, 0) for i in range(1, 9)])
     model = drawn_model(np.random.default_rng(0), graph)
-    found = evaluate_links(model, graph, "test", config(sides="right", sampled_pairs=8)).metrics
+    found = evaluated(model, graph, config(sides="right", sampled_pairs=8)).metrics
     assert np.isnan(found["test/sampled_auc"]) and np.isnan(found["test/sampled_hit_at_1"])
 
 
@@ -173,23 +173,23 @@ def test_the_terminal_shows_model_and_baselines(evaluation):
 def test_many_relations_are_shown_in_part(model):
     relations = [(f"P{i}", "user", "post") for i in range(30)]
     graph = drawn_graph(np.random.default_rng(3), ENTITIES, relations, train=200, test=300)
-    found = evaluate_links(drawn_model(np.random.default_rng(4), graph), graph, "test", config())
+    found = evaluated(drawn_model(np.random.default_rng(4), graph), graph, config())
     assert "the 12 most frequent of 30 relations" in shown(found)
     assert len(found.table()["relation"]) == 31
 
 
 def test_unseen_ends_are_noted(model):
     graph = made_graph({"user": 30}, [("follows", "user", "user")], train=[(0, 0, 1)], test=[(0, 0, 2), (0, 0, 3)])
-    found = evaluate_links(drawn_model(np.random.default_rng(4), graph), graph, "test", config())
+    found = evaluated(drawn_model(np.random.default_rng(4), graph), graph, config())
     assert "2 of 4 true ends have no training edge" in shown(found)
 
 
 def test_wrong_splits_are_errors(graph, model):
     with pytest.raises(ConfigError, match=r"partitions\.test\.split='tset': made has train, val, test \(did you mean 'test'\?\)"):
-        evaluate_links(model, graph, "test", config(split="tset"))
+        evaluated(model, graph, config(split="tset"))
     empty = made_graph({"user": 3}, [("r", "user", "user")], train=[(0, 0, 1)], test=[])
     with pytest.raises(DataError, match="split 'test' of made is empty"):
-        evaluate_links(model, empty, "test", config())
+        evaluated(model, empty, config())
 
 
 def test_relations_become_words_of_metrics():
@@ -213,3 +213,11 @@ def test_relations_become_words_of_metrics():
 )
 def test_which_end_of_a_metric_is_better(metric, higher):
     assert higher_is_better(metric) is higher
+
+
+@pytest.mark.parametrize("settings", [{"sampled_pairs": 8}, {"sides": "left"}, {"sides": "right", "hits": [2]}])
+def test_the_configuration_knows_the_metrics(graph, model, settings):
+    cfg = config(**settings)
+    found = {name.removeprefix("test/") for name in evaluated(model, graph, cfg).metrics}
+    extra = {name for name in found if "/" in name or name.endswith("_error")} | {"edges", "candidates"}
+    assert found - extra == set(cfg.metrics) and len(cfg.metrics) == len(set(cfg.metrics))

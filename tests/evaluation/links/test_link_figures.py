@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from graphs_made import config, drawn_graph, drawn_model, made_graph
+from graphs_made import config, drawn_graph, drawn_model, evaluated, made_graph
 
-from recap_exp.evaluation.links.evaluate import evaluate_links
 from recap_exp.evaluation.links.figures import _bins, _label, link_figures
 from recap_exp.evaluation.links.maps import by_attribute, by_relation, entity_maps, relation_degrees
 
@@ -26,7 +25,7 @@ def test_bins_of_degree_double():
 
 
 def test_rank_by_degree_has_a_panel_a_side_and_all_lines(graph, tmp_path):
-    evaluation = evaluate_links(drawn_model(np.random.default_rng(1), graph), graph, "test", config())
+    evaluation = evaluated(drawn_model(np.random.default_rng(1), graph), graph, config())
     ((path, figure),) = link_figures(evaluation).items()
     assert path == "evaluation/test/degree.png"
     titles = [axes.get_title() for axes in figure.axes]
@@ -45,7 +44,7 @@ def test_rank_by_degree_has_a_panel_a_side_and_all_lines(graph, tmp_path):
 
 def test_one_edge_and_one_side_can_be_drawn(tmp_path):
     graph = made_graph({"user": 4}, [("follows", "user", "user")], train=[(0, 0, 1)], test=[(0, 0, 2)])
-    evaluation = evaluate_links(drawn_model(np.random.default_rng(1), graph), graph, "test", config(sides="right"))
+    evaluation = evaluated(drawn_model(np.random.default_rng(1), graph), graph, config(sides="right"))
     for figure in link_figures(evaluation).values():
         figure.savefig(tmp_path / "degree.png", dpi=40)
 

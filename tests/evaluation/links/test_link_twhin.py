@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from graphs_made import config
+from graphs_made import config, evaluated
 from test_link_ranks import slow_ranks
 
 from recap_exp.data.graph.config import GraphConfig, PlantedGraphSource
 from recap_exp.data.graph.prepare import prepare_graph
 from recap_exp.evaluation.links import rank
-from recap_exp.evaluation.links.evaluate import LinkPartition, evaluate_links
+from recap_exp.evaluation.links.evaluate import LinkPartition
 from recap_exp.evaluation.links.maps import entity_maps
 from recap_exp.model.twhin.config import NegativesConfig, TwhinConfig
 from recap_exp.model.twhin.twhin import Twhin
@@ -58,7 +58,7 @@ def test_ranks_are_those_of_scores_one_by_one(graph, settings, monkeypatch):
 
 def test_a_whole_evaluation(graph):
     model = Twhin(TwhinConfig(name="t", dim=8, negatives=WHOLE), graph.schema, 0)
-    found = evaluate_links(model, graph, "test", config(candidates="all", sampled_pairs=16))
+    found = evaluated(model, graph, config(candidates="all", sampled_pairs=16))
     assert found.metrics["test/edges"] == 10 and np.isfinite(list(found.metrics.values())).all()
     figure = entity_maps(model, graph)["maps/user.png"]
     assert figure.legends[0].get_title().get_text() == "community"
