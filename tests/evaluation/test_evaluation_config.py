@@ -11,7 +11,7 @@ from recap_exp.evaluation.config import EvaluationConfig, PartitionConfig
 from recap_exp.paths import conf_dir
 from recap_exp.tasks import Rates
 
-FILES = sorted((conf_dir() / "evaluation").glob("*.yaml"))
+FILES = sorted(f for f in (conf_dir() / "evaluation").glob("*.yaml") if not f.stem.startswith("links"))  # those are of graphs
 
 
 def read(stored) -> EvaluationConfig:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 import yaml
@@ -14,11 +15,15 @@ from recap_exp.paths import conf_dir
 FILES = sorted((conf_dir() / "evaluation").glob("links*.yaml"))
 
 
+def read(plain):
+    return TypeAdapter(LinkEvaluationConfig).validate_json(json.dumps(plain))
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_every_choice_says_what_it_is_and_every_field(file):
     assert file.read_text().startswith("# ")
     plain = yaml.safe_load(file.read_text())
-    cfg = TypeAdapter(LinkEvaluationConfig).validate_python(plain)
+    cfg = read(plain)
     assert list(plain) == [f.name for f in dataclasses.fields(cfg)]
     for partition in plain["partitions"].values():
         assert list(partition) == [f.name for f in dataclasses.fields(LinkPartitionConfig)]
@@ -40,4 +45,4 @@ def test_every_choice_says_what_it_is_and_every_field(file):
 )
 def test_wrong_values_say_what_is_allowed(wrong, said):
     with pytest.raises(ValidationError, match=said):
-        TypeAdapter(LinkEvaluationConfig).validate_python({"partitions": {"test": {"split": "test"}}, **wrong})
+        read({"partitions": {"test": {"split": "test"}}, **wrong})
