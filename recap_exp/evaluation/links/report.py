@@ -13,19 +13,21 @@ from recap_exp.evaluation.links.measures import Columns, error, mean
 
 MANY = 12
 """Relations shown, the most frequent; all are in the table of the record."""
+BESIDE = ("degree", "random")
+"""Baselines whose MRR stands in every row."""
 
 
 def link_table(evaluation: LinkEvaluation) -> Table:
-    """One row for all edges, each side, each relation, with standard errors; each baseline below in the same units, and its MRR beside."""
+    """One row for all edges, each side, each relation, with standard errors; the baselines below in the same units, and
+    the MRR of two beside."""
     size = f"{evaluation.edges:,} edges among {evaluation.candidates_ES.mean():,.0f} candidates"
-    table = Table(
-        title=f"{evaluation.partition}: {size}", title_justify="left", caption_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
-    table.add_column("", overflow="fold", min_width=10)
-    for heading in ("edges", *(_heading(name) for name in evaluation.measures)):
+    table = Table(title=f"{evaluation.partition}: {size}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table.title_justify = table.caption_justify = "left"
+    table.add_column("", overflow="fold", min_width=8)
+    for heading in ("edges", *(_heading(name).replace(" ", "\n") for name in evaluation.measures)):
         table.add_column(heading, justify="right", no_wrap=True)
-    for baseline in BASELINES:
-        table.add_column("MRR of\n" + baseline.replace("_", "\n"), justify="right", no_wrap=True)
+    for baseline in BESIDE:
+        table.add_column(f"MRR of\n{baseline}", justify="right", no_wrap=True)
     everything = np.ones(evaluation.edges, bool)
     both = slice(None)
     _row(table, evaluation, "all", everything, both, style="bold")
@@ -40,12 +42,12 @@ def link_table(evaluation: LinkEvaluation) -> Table:
         table.add_section()
     for baseline in BASELINES:
         table.add_row(_words(baseline), "", *_cells(evaluation.columns[baseline], everything, both, errors=False), style="dim")
-    table.caption = "\n".join([*_caption(evaluation, len(relations)), *evaluation.notes]) or None
+    table.caption = "\n" + "\n".join([*_caption(evaluation, len(relations)), *evaluation.notes])
     return table
 
 
 def _row(table: Table, evaluation: LinkEvaluation, name: str, of_E: np.ndarray, sides: slice, style: str | None = None) -> None:
-    beside = [f"{mean(evaluation.columns[b]['mrr'][of_E, sides]):.3f}" for b in BASELINES]
+    beside = [f"{mean(evaluation.columns[b]['mrr'][of_E, sides]):.3f}" for b in BESIDE]
     cells = _cells(evaluation.columns["model"], of_E, sides)
     table.add_row(name, f"{int(of_E.sum()):,}", *cells, *beside, style=style)
 

@@ -165,9 +165,11 @@ def test_table_has_a_row_a_relation_and_all_beside_the_baselines(evaluation):
 def test_the_terminal_shows_model_and_baselines(evaluation):
     text = shown(evaluation)
     assert text.startswith("test: 60 edges among")
-    for word in ("all", "left ends", "right ends", "follows", "degree", "relation degree", "random", "hits@10", "mean rank", "AUC"):
+    for word in ("all", "left ends", "right ends", "follows", "degree", "relation degree", "random", "hits@10", "mean", "rank", "AUC"):
         assert word in text
-    assert max(len(line.rstrip()) for line in shown(evaluation, 100).splitlines()) <= 100
+    narrow = shown(evaluation, 80)
+    assert max(len(line) for line in narrow.splitlines()) <= 80 and "…" not in narrow
+    assert f"{evaluation.metrics['test/mrr']:.3f}±{evaluation.metrics['test/mrr_error']:.3f}" in narrow
 
 
 def test_many_relations_are_shown_in_part(model):
