@@ -46,6 +46,8 @@ class Dataset:
         path = folder / MANIFEST
         try:
             manifest = json.loads(path.read_text())
+            if "format" not in manifest and "kind" in manifest:
+                raise DataError(f"{folder}: holds a {manifest['kind']}, not rows: data=graph_folder reads it")
             splits = {name: Split(tuple(folder / f["path"] for f in split["files"])) for name, split in manifest["splits"].items()}
             made = cls(manifest["name"], manifest["format"], Schema.from_json(manifest["schema"]), splits, folder, manifest)
         except FileNotFoundError:

@@ -132,7 +132,7 @@ def test_time_cuts_between_moments(data: Path, kind: str) -> None:
     assert graph.manifest["made"]["splits"]["val"]["from"] == str(said[3])
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_ids_survive_the_way_to_rows_and_back(data: Path, draw: st.DataObject) -> None:
     ids = st.text(st.characters(codec="utf-8"), min_size=1, max_size=3) if draw.draw(st.booleans()) else st.integers(-(2**63), 2**63 - 1)
@@ -163,7 +163,7 @@ def test_made_once_and_kept(data: Path, outputs: Path) -> None:
 
 def test_little_memory_gives_the_same_bytes(data: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
-    n = 200_000
+    n = 100_000
     users = pa.array(rng.integers(0, 50_000, n)).cast(pa.string())
     pq.write_table(
         pa.table({"lhs": users, "rel": rng.integers(0, 2, n), "rhs": users.take(pa.array(rng.permutation(n)))}), data / "a.parquet"
