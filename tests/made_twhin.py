@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 import torch.distributed as dist
 from pydantic import TypeAdapter
 
+from recap_exp.data.graph.batches import EdgeBatch
 from recap_exp.data.graph.graph import GraphSchema, Relation
 from recap_exp.model.twhin.config import TwhinConfig
 from recap_exp.model.twhin.twhin import Twhin
@@ -31,23 +31,13 @@ SCHEMA = GraphSchema(
 )
 
 
-@dataclass
-class Edges:
-    """What the model reads of a batch."""
-
-    lhs_B: torch.Tensor
-    rel_B: torch.Tensor
-    rhs_B: torch.Tensor
-    number: int = 0
-
-
-def made_batch(number: int = 0, size: int = 64, schema: GraphSchema = SCHEMA, relations: tuple[int, ...] | None = None) -> Edges:
+def made_batch(number: int = 0, size: int = 64, schema: GraphSchema = SCHEMA, relations: tuple[int, ...] | None = None) -> EdgeBatch:
     """Edges drawn at random, many of them with the same ends."""
     rng = np.random.default_rng([7, number])
     rel = rng.choice(len(schema.relations) if relations is None else np.array(relations), size)
     sizes = [[schema.entities[r.left], schema.entities[r.right]] for r in schema.relations]
     ends = [torch.tensor([rng.integers(sizes[r][side]) for r in rel]) for side in (0, 1)]
-    return Edges(ends[0], torch.from_numpy(rel), ends[1], number)
+    return EdgeBatch(ends[0], torch.from_numpy(rel), ends[1], number)
 
 
 def made_model(schema: GraphSchema = SCHEMA, seed: int = 0, device: str = "cpu", **settings: Any) -> Twhin:
@@ -68,7 +58,7 @@ def made_optimizer(model: Twhin, rule: str = "adagrad", sharding: str = "table_w
     return build_sparse_optimizer(cfg, model, trainer)
 
 
-def step(model: Twhin, optimizer: SparseOptimizer, batch: Edges) -> float:
+def step(model: Twhin, optimizer: SparseOptimizer, batch: EdgeBatch) -> float:
     """One update; this process's loss before it."""
     optimizer.begin()
     loss = model(batch)

@@ -151,7 +151,7 @@ class Planner:
         _, start_q, query_n = np.unique(known_n, return_index=True, return_inverse=True)
         query_E = query_n[first:last]
         row_chunk = (np.arange(first, last) // chunk) - first // chunk
-        kept = slice(first, last)
+        kept: Array | slice = slice(first, last)
         if self.cfg.everything:
             of_Q, group.first_Q, group.query_E = np.unique(query_E, return_index=True, return_inverse=True)
             query_E, row_chunk, kept = of_Q, np.zeros_like(of_Q), start_q[of_Q]

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from recap_exp.data.graph.batches import EdgeBatch
 from recap_exp.data.graph.graph import GraphSchema
 from recap_exp.errors import ConfigError
 from recap_exp.model.base import Learned
@@ -23,15 +24,6 @@ from recap_exp.model.twhin.losses import MASKED, Scores, build_loss
 from recap_exp.model.twhin.negatives import Group, Plan, Planner, Side
 from recap_exp.model.twhin.operators import Operators
 from recap_exp.model.twhin.tables import Tables
-
-
-class Edges(Protocol):
-    """A batch of edges: int64 tensors [B] of rows and relations, and its number in the stream."""
-
-    lhs_B: Tensor
-    rel_B: Tensor
-    rhs_B: Tensor
-    number: int
 
 
 class Twhin(Learned):
@@ -67,7 +59,7 @@ class Twhin(Learned):
         self.draws: Callable[[int], np.random.Generator] = lambda number: np.random.default_rng([seed, 1, number])
         """The random generator of a batch, by its number."""
 
-    def forward(self, batch: Edges) -> Tensor:
+    def forward(self, batch: EdgeBatch) -> Tensor:
         """Mean loss over the batch's edges and both sides, []; of several processes, see the class.
 
         Raises:
@@ -84,7 +76,7 @@ class Twhin(Learned):
         mean = total / sum(self.loss.share(edges, candidates) for edges, candidates in plan.shares)
         return (mean + penalty / sum(edges for edges, _ in plan.shares)) * self.tables.processes
 
-    def plan(self, batch: Edges) -> Plan:
+    def plan(self, batch: EdgeBatch) -> Plan:
         """This process's edges of a batch, in groups, with their negatives."""
         if len(batch.rel_B) < self.tables.processes:
             raise ConfigError(f"trainer.batch_size: {len(batch.rel_B)} edges can't be shared by {self.tables.processes} processes")

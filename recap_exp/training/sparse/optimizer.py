@@ -146,7 +146,8 @@ class SparseOptimizer:
                 key = f"{kind}/tables.collection.embedding_bags.{name}.weight"
                 found[key] = here[kind] if dims == 0 else _like_shards(weight, here.get(kind), dims)
         if OPERATORS in self.dense:
-            for p, state in self.dense[OPERATORS].state.items():
+            for p in self.dense[OPERATORS].param_groups[0]["params"]:
+                state = self.dense[OPERATORS].state[p]
                 found |= {f"{kind}/{names[p]}": tensor for kind, tensor in state.items()}
         return found
 
