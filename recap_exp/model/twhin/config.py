@@ -43,6 +43,8 @@ class NegativesConfig:
     """Edges of a group that share their drawn negatives; null: all of them."""
     mask_true: bool = True
     """Candidates that make a true edge of the batch are no negatives."""
+    mask_own: bool = True
+    """The query's own node is no negative, as it is no candidate in evaluation."""
 
     def __post_init__(self) -> None:
         for key in ("in_batch", "uniform", "by_degree"):

@@ -35,9 +35,9 @@ class Group:
     """Edges of a chunk."""
     before: int
     """Edges of the first chunk that are not here, but on processes before."""
-    true_row: Array
-    true_column: Array
-    """Where the matrix [Q, N] of scores holds true edges."""
+    masked_row: Array
+    masked_column: Array
+    """Where the matrix [Q, N] of scores holds no negatives: true edges, and queries' own nodes."""
     first_Q: Array | None = None
     """An edge of each query, where edges with equal queries share one; None: each edge has its own."""
     query_E: Array | None = None
@@ -112,9 +112,12 @@ class Planner:
                 continue
             of_n = np.concatenate(places)
             shares.append((len(of_n), self.sizes[entity] if self.cfg.everything else width))
-            known = nodes["left" if side == "right" else "right"][of_n] + self.span * rel_B[of_n]
+            known = nodes["left" if side == "right" else "right"][of_n]
+            alike = np.array([(r.left if side == "right" else r.right) == entity for r in self.ends])[block_B[order][of_n]]
+            own = np.where(alike, known, -1)
+            known = known + self.span * rel_B[of_n]
             first, last = np.searchsorted(of_n, [here.start, here.stop]).tolist()
-            groups += self._group(side, entity, blocks, known, nodes[side][of_n], first, last, rng, dropout, dim)
+            groups += self._group(side, entity, blocks, known, own, nodes[side][of_n], first, last, rng, dropout, dim)
         return Plan(lhs_B[here], rel_B[here], rhs_B[here], counts, groups, shares)
 
     def _group(
@@ -123,6 +126,7 @@ class Planner:
         entity: str,
         blocks: list[int],
         known_n: Array,
+        own_n: Array,
         asked_n: Array,
         first: int,
         last: int,
@@ -145,8 +149,8 @@ class Planner:
             candidates_CN=candidates_CN,
             chunk=chunk,
             before=first % chunk,
-            true_row=np.empty(0, dtype=np.int64),
-            true_column=np.empty(0, dtype=np.int64),
+            masked_row=np.empty(0, dtype=np.int64),
+            masked_column=np.empty(0, dtype=np.int64),
         )
         _, start_q, query_n = np.unique(known_n, return_index=True, return_inverse=True)
         query_E = query_n[first:last]
@@ -157,8 +161,17 @@ class Planner:
             query_E, row_chunk, kept = of_Q, np.zeros_like(of_Q), start_q[of_Q]
         if keep_nD is not None:
             group.keep_QD = keep_nD[kept].astype(np.float32)
+        pairs = []
         if self.cfg.mask_true:
-            group.true_row, group.true_column = _true_pairs(query_n, asked_n, candidates_CN, query_E, row_chunk)
+            pairs.append(_true_pairs(query_n, asked_n, candidates_CN, query_E, row_chunk))
+        if self.cfg.mask_own:
+            if not self.cfg.mask_true:  # a node that is linked with itself stays: where it is true, it has to be among the candidates
+                own_n = np.where(np.isin(query_n, query_n[own_n == asked_n]), -1, own_n)
+            pairs.append(_own_pairs(own_n[kept], candidates_CN, row_chunk))
+        if pairs:
+            width = candidates_CN.shape[1]
+            masked = np.unique(np.concatenate([row * width + column for row, column in pairs]))
+            group.masked_row, group.masked_column = masked // width, masked % width
         yield group
 
     def _draw(self, entity: str, asked_n: Array, chunks: int, rng: np.random.Generator) -> Array:
@@ -192,6 +205,16 @@ def _true_pairs(query_n: Array, asked_n: Array, candidates_CN: Array, query_Q: A
     by_key = np.argsort(key_Q, kind="stable")
     pair, row = _matches((place // width) * span + query, key_Q[by_key])
     return by_key[row], place[pair] % width
+
+
+def _own_pairs(own_Q: Array, candidates_CN: Array, chunk_Q: Array) -> tuple[Array, Array]:
+    """Pairs of a row of the scores and a candidate of its chunk that is the query's own node, by row number; -1: it has another type."""
+    width, span = candidates_CN.shape[1], int(candidates_CN.max()) + 2
+    key_N = (np.arange(len(candidates_CN))[:, None] * span + candidates_CN).reshape(-1)
+    by_key = np.argsort(key_N, kind="stable")
+    rows = np.flatnonzero((own_Q >= 0) & (own_Q < span))
+    row, place = _matches(chunk_Q[rows] * span + own_Q[rows], key_N[by_key])
+    return rows[row], by_key[place] % width
 
 
 def _matches(wanted: Array, among: Array) -> tuple[Array, Array]:

@@ -153,8 +153,8 @@ class Twhin(Learned):
             query_CKD = F.pad(query_QD, (0, 0, group.before, chunks * group.chunk - group.before - rows)).view(chunks, group.chunk, -1)
             all_QN = self._all(query_CKD, asked.candidates_CND, asked.bias_CN).flatten(0, 1)[group.before : group.before + rows]
         # Written behind autograd's back: nothing reads the scores backward, and the loss gives these no gradient.
-        all_QN.detach()[self._index(group.true_row), self._index(group.true_column)] = MASKED
-        count_Q = all_QN.shape[1] - np.bincount(group.true_row, minlength=rows)
+        all_QN.detach()[self._index(group.masked_row), self._index(group.masked_column)] = MASKED
+        count_Q = all_QN.shape[1] - np.bincount(group.masked_row, minlength=rows)
         own = self.cfg.negatives.everything and not self.cfg.negatives.mask_true
         return Scores(true_E, all_QN, self._index(count_Q), query_E, own)
 

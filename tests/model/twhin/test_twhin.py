@@ -24,9 +24,11 @@ NEGATIVES = {
     "chunks": {"in_batch": 3, "uniform": 2, "chunk": 7},
     "one_a_chunk": {"in_batch": 3, "uniform": 2, "chunk": 1},
     "by_relation": {"in_batch": 3, "uniform": 2, "group": "relation"},
-    "not_masked": {"in_batch": 6, "uniform": 2, "mask_true": False},
+    "not_masked": {"in_batch": 6, "uniform": 2, "mask_true": False, "mask_own": False},
+    "own_masked": {"in_batch": 6, "uniform": 9, "mask_true": False, "chunk": 5},
     "everything": {"in_batch": 0, "uniform": 0, "everything": True},
-    "everything_masked": {"in_batch": 0, "uniform": 0, "everything": True, "mask_true": False},
+    "everything_own": {"in_batch": 0, "uniform": 0, "everything": True, "mask_true": False},
+    "everything_unmasked": {"in_batch": 0, "uniform": 0, "everything": True, "mask_true": False, "mask_own": False},
 }
 
 
@@ -43,6 +45,17 @@ def score(model, known, rel, end, side):
     return model.scores(model.query(rows, torch.tensor([rel]), side), ends).item()
 
 
+def is_own(edge, side, candidate):
+    """Whether a candidate is the query's own node."""
+    relation = SCHEMA.relations[edge[1]]
+    return relation.left == relation.right and candidate == (edge[0] if side == "right" else edge[2])
+
+
+def kept_own(made, batch, masks):
+    """A true edge from a node to itself stays among the candidates where no true one is masked."""
+    return not masks.mask_true and made in set(edges_of(batch))
+
+
 @pytest.mark.parametrize("comparator", ["dot", "l1"])
 @pytest.mark.parametrize("case", NEGATIVES)
 def test_scores_are_those_of_edges_one_by_one(case, comparator):
@@ -51,7 +64,7 @@ def test_scores_are_those_of_edges_one_by_one(case, comparator):
         plan = model.plan(batch)
         here = list(zip(plan.lhs_E.tolist(), plan.rel_E.tolist(), plan.rhs_E.tolist(), strict=True))
         assert Counter(here) == Counter(edges_of(batch))
-        stops, asked = np.cumsum([0, *plan.counts]), {"left": [], "right": []}
+        masks, stops, asked = model.cfg.negatives, np.cumsum([0, *plan.counts]), {"left": [], "right": []}
         for group in model.look_up(plan):
             side = group.group.side
             edges = [edge for b in group.group.blocks for edge in here[stops[b] : stops[b + 1]]]
@@ -65,7 +78,10 @@ def test_scores_are_those_of_edges_one_by_one(case, comparator):
                 chunk = 0 if len(group.group.candidates_CN) == 1 else e // group.group.chunk
                 for n, candidate in enumerate(group.group.candidates_CN[chunk].tolist()[:4]):
                     made = (known, rel, candidate) if side == "right" else (candidate, rel, known)
-                    if model.cfg.negatives.mask_true and made in set(edges_of(batch)):
+                    true_one = made in set(edges_of(batch))
+                    if (masks.mask_true and true_one) or (
+                        masks.mask_own and is_own(edge, side, candidate) and not kept_own(made, batch, masks)
+                    ):
                         assert scores.all_QN[q, n] == MASKED
                     else:
                         assert scores.all_QN[q, n].item() == pytest.approx(score(model, known, rel, candidate, side), abs=1e-5)
@@ -77,6 +93,8 @@ def test_softmax_over_all_entities_is_the_naive_formula():
     """Every edge on both sides: log sum exp over the whole table less the true score, in a loop, and its gradient."""
     negatives = {"in_batch": 0, "uniform": 0, "everything": True, "mask_true": False}
     model, batch = made_model(negatives=negatives), made_batch(0, size=40)
+    alike = next(i for i, r in enumerate(SCHEMA.relations) if r.left == r.right)
+    batch.rel_B[0], batch.rhs_B[0] = alike, batch.lhs_B[0]  # an edge from a node to itself
     loss = model(batch)
     found = torch.autograd.grad(loss, list(model.parameters()))
     total = 0
@@ -88,6 +106,9 @@ def test_softmax_over_all_entities_is_the_naive_formula():
         ):
             whole = {name: table.weight for name, table in model.tables.collection.embedding_bags.items()}
             scores = model.scores(model.query(whole[known_type][[known]], torch.tensor([rel]), side), whole[end_type])[0]
+            itself = {a for a, r, b in edges_of(batch) if a == b and r == rel and relation.left == relation.right}
+            if known_type == end_type and known not in itself:
+                scores = scores.index_fill(0, torch.tensor([known]), -torch.inf)
             total = total + scores.logsumexp(0) - scores[end]
     naive = total / (2 * len(batch))
     torch.testing.assert_close(loss, naive)
@@ -123,7 +144,7 @@ def test_the_processes_of_a_group_share_the_edges_and_what_is_drawn(sizes, edges
         assert {tuple(row) for h in mine for row in h.candidates_CN} == {tuple(row) for row in g.candidates_CN}
         if not everything:
             assert np.array_equal(np.concatenate([h.keep_QD for h in mine]), g.keep_QD)
-            assert sum(len(h.true_row) for h in mine) == len(g.true_row)
+            assert sum(len(h.masked_row) for h in mine) == len(g.masked_row)
 
 
 def test_negatives_are_drawn_as_configured():

@@ -67,7 +67,7 @@ def original(case, translated):
     g = golden()
     relations = tuple(Relation(str(r), TABLES[left], TABLES[right]) for r, (left, right) in enumerate(g["model/relations_t"].tolist()))
     schema = GraphSchema({name: len(g[f"model/W{name}"]) for name in TABLES}, relations)
-    negatives = {"in_batch": 5, "uniform": 0, "group": "relation", "mask_true": False}
+    negatives = {"in_batch": 5, "uniform": 0, "group": "relation", "mask_true": False, "mask_own": False}
     loss = {"kind": "bce", "mean_over": "logits"}
     model = made_model(schema, moves="right", reciprocal=False, bias=False, operator_init="uniform", negatives=negatives, loss=loss)
     model.draws = lambda number: Recorded(case)
