@@ -11,7 +11,7 @@ recap-exp: experiments on the ranking side of a "For You" feed
 
   recap-exp train [KEY=VALUE ...]      data -> fit -> evaluate -> score -> record
   recap-exp score run=RUN_ID|latest    score a finished run anew, on its own or other data, without training
-  recap-exp data [KEY=VALUE ...]       make a data set, or convert one
+  recap-exp data [KEY=VALUE ...]       make a data set or a graph, or convert one
   recap-exp data info PATH             schema, sizes, first rows, distinct values, label rates
   recap-exp rerun RUN_ID [KEY=VALUE]   a run again from its own record: what changed since, and whether every metric is the same
   recap-exp compare [RUN_ID ...]       runs side by side: what differs, what came out, whether it is more than noise
@@ -55,11 +55,12 @@ Choices:
 {groups}"""
 
 DATA = """\
-recap-exp data: make a data set, or convert one
+recap-exp data: make a data set or a graph, or convert one
 
   recap-exp data data=planted                                          make it where `train` would look for it
   recap-exp data data=random_records output.path=records output.format=tfrecord
   recap-exp data data=deskdrop output.path=table output.layout=named
+  recap-exp data data=planted_graph output.path=my_graph               edges rather than rows
   recap-exp data info PATH                                             look at a data set or a file
 
   output.path=null      folder to write; null: made data stays under outputs/data
