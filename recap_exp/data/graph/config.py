@@ -21,6 +21,8 @@ ENTITY = "entity"
 """The one type of node of triples."""
 VIEWER, ITEM = "viewer", "item"
 """The types of node of event logs."""
+USER, POST = "user", "post"
+"""The types of node of the planted graph."""
 
 
 @configclass
@@ -267,6 +269,12 @@ def _check_fractions(key: str, fractions: dict[str, float]) -> None:
     _check_names(key, fractions)
     if not fractions or any(not f > 0 for f in fractions.values()) or abs(sum(fractions.values()) - 1) > 1e-6:
         raise ValueError(f"{key} must be fractions > 0 that sum to 1, not {fractions}")
+
+
+def entity_types(cfg: GraphConfig) -> dict[str, EntityConfig]:
+    """The types of node in order, of sources that know their own too. Empty where only a folder's manifest does."""
+    own = {"triples": (ENTITY,), "event_edges": (VIEWER, ITEM), "planted_graph": (USER, POST)}.get(cfg.source.kind, tuple(cfg.entities))
+    return {name: cfg.entities.get(name, EntityConfig()) for name in own}
 
 
 def instant(text: str, key: str = "time") -> datetime:

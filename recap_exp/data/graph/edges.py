@@ -35,38 +35,35 @@ def read_edges(shop: Workshop, cfg: GraphConfig, source: EdgesSource, sizes: Map
 class _Reader:
     def __init__(self, shop: Workshop, cfg: GraphConfig, source: EdgesSource, sizes: Mapping[str, int | None]) -> None:
         self.shop, self.source, self.columns = shop, source, source.columns
+        self.names = (self.columns.lhs, self.columns.rel, self.columns.rhs, self.columns.time)
         self.relations = list(cfg.relations)
         self.types = {"lhs": [r.left for r in cfg.relations.values()], "rhs": [r.right for r in cfg.relations.values()]}
         self.sizes = sizes
         limit = {entity: UNBOUNDED if size is None else size for entity, size in sizes.items()}
         self.limits = {side: np.array([limit[t] for t in types], np.int64) for side, types in self.types.items()}
         self.paths = {id(files): expand(files.files, source.folder) for files in source.splits.values()}
-        self.integers = self._integers()
-
-    def _integers(self) -> dict[str, bool]:
-        """Whether the nodes of a side are integers in all files."""
-        found = {"lhs": True, "rhs": True}
-        times: dict[pa.DataType, Path] = {}
-        for path in dict.fromkeys(chain(*self.paths.values())):
-            with parquet.opened(path) as file:
-                stored = file.schema_arrow
-            for side in found:
-                if (column := getattr(self.columns, side)) in stored.names:
-                    found[side] &= pa.types.is_integer(stored.field(column).type)
-            if self.columns.time in stored.names:
-                times.setdefault(stored.field(self.columns.time).type, path)
+        lhs, _, rhs, times = (self._stored_types(name) for name in self.names)
+        self.integers = {"lhs": all(map(pa.types.is_integer, lhs)), "rhs": all(map(pa.types.is_integer, rhs))}
         if len(times) > 1:
             (one, a), (other, b) = list(times.items())[:2]
             raise DataError(f"{b}: column {self.columns.time} holds {other} values, but {one} in {a}: store one type of time")
+
+    def _stored_types(self, column: str | None) -> dict[pa.DataType, Path]:
+        """The types that a column has over all files, and the first file of each."""
+        found: dict[pa.DataType, Path] = {}
+        for path in dict.fromkeys(chain(*self.paths.values())):
+            with parquet.opened(path) as file:
+                stored = file.schema_arrow
+            if column in stored.names:
+                found.setdefault(stored.field(column).type, path)
         return found
 
     def batches(self, split: int, files: EdgeFiles) -> Iterator[pa.RecordBatch]:
         """Raw edges of a split's files, in order."""
-        names = [n for n in (self.columns.lhs, self.columns.rel, self.columns.rhs, self.columns.time) if n is not None]
         for path in self.paths[id(files)]:
             number = self.shop.number(path)
             with parquet.opened(path) as file:
-                for batch, records in parquet.batches(path, file, names, files.where, CHUNK):
+                for batch, records in parquet.batches(path, file, [n for n in self.names if n is not None], files.where, CHUNK):
                     yield self._raw(path, split, located(number, records), records, batch)
 
     def _raw(self, path: Path, split: int, at: np.ndarray, records: np.ndarray, batch: pa.RecordBatch) -> pa.RecordBatch:

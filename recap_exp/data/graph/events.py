@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from recap_exp.data.events.log import Log, log_files, read_log
 from recap_exp.data.events.pairs import flags
-from recap_exp.data.graph.config import ITEM, VIEWER, EntityConfig, EventEdgesSource, GraphConfig, RelationConfig, instant
+from recap_exp.data.graph.config import ITEM, VIEWER, EventEdgesSource, GraphConfig, RelationConfig, entity_types, instant
 from recap_exp.data.graph.raw import CHUNK, Read, raw_batch
 from recap_exp.data.graph.workshop import Workshop
 from recap_exp.data.ids import whole_numbers
@@ -32,7 +32,7 @@ def read_event_edges(shop: Workshop, cfg: GraphConfig, source: EventEdgesSource)
         raise DataError(f"the log has no such events between since={source.since} and until={source.until}: it goes from {first} to {last}")
     shop.insert("raw", _edges(log, list(chosen.values()), begin, end))
     return Read(
-        entities={name: cfg.entities.get(name, EntityConfig()) for name in (VIEWER, ITEM)},
+        entities=entity_types(cfg),
         relations={name: RelationConfig(left=VIEWER, right=ITEM) for name in source.events},
         splits=list(source.by_time),
         nodes="ids",

@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from recap_exp.data.graph.config import EntityConfig, PlantedGraphSource, RelationConfig
+from recap_exp.data.graph.config import POST, USER, GraphConfig, PlantedGraphSource, RelationConfig, entity_types
 from recap_exp.data.graph.raw import CHUNK, Read
 from recap_exp.data.graph.workshop import Workshop
 from recap_exp.data.made.draws import generator
 from recap_exp.errors import ConfigError
 
-USER, POST = "user", "post"
 RELATIONS = {"follow": (USER, 0.3), "like": (POST, 0.5), "reply": (POST, 0.2)}
 """Type of the right nodes, and share of the edges. Left nodes are users."""
 DIM = 8
@@ -32,7 +31,7 @@ LEAST_NEW = 0.02
 """A round in which fewer of the draws are new says that there are hardly more edges to be had."""
 
 
-def make_planted_graph(shop: Workshop, source: PlantedGraphSource) -> Read:
+def make_planted_graph(shop: Workshop, cfg: GraphConfig, source: PlantedGraphSource) -> Read:
     """Puts the edges of all splits into `raw`. ConfigError where the world has too few likely edges for them."""
     world = _World(source)
     total, chunk, found = sum(source.edges.values()), 0, 0
@@ -56,7 +55,7 @@ def make_planted_graph(shop: Workshop, source: PlantedGraphSource) -> Read:
     shop.run("DROP TABLE drawn")
     shop.run("DROP TABLE chosen")
     return Read(
-        entities={USER: EntityConfig(), POST: EntityConfig()},
+        entities=entity_types(cfg),
         relations={name: RelationConfig(left=USER, right=right) for name, (right, _) in RELATIONS.items()},
         splits=list(source.edges),
         nodes="rows",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import accumulate
 from pathlib import Path
@@ -18,12 +18,13 @@ from recap_exp.data.graph.config import (
     GraphFolderSource,
     PlantedGraphSource,
     TriplesSource,
+    entity_types,
 )
 from recap_exp.data.graph.graph import Graph
 from recap_exp.data.graph.leakage import apply_rules
 from recap_exp.data.graph.raw import Read
 from recap_exp.data.graph.triples import triples_folder
-from recap_exp.data.graph.vocabulary import given_vocabularies, number_nodes
+from recap_exp.data.graph.vocabulary import given_vocabularies, number_nodes, vocabulary_file
 from recap_exp.data.graph.workshop import Workshop
 from recap_exp.data.graph.write import write_graph
 from recap_exp.data.once import made_once, new_folder
@@ -53,30 +54,25 @@ def prepare_graph(cfg: GraphConfig) -> Graph:
     return replace(graph, name=cfg.name)
 
 
-def graph_files(cfg: GraphConfig) -> list[Path]:
-    """The files that the graph is made of, in order: edges or logs, then vocabularies. Raises DataError where one is missing."""
-    found: list[Path] = []
+def _inputs(cfg: GraphConfig) -> dict[str, list[str]]:
+    """Hashes of the files that the graph is made of, by what they are for. Raises DataError where one is missing."""
+    files: dict[str, Sequence[Path]] = {}
     if isinstance(cfg.source, EdgesSource | TriplesSource):
         folder = triples_folder(cfg.source.folder) if isinstance(cfg.source, TriplesSource) else cfg.source.folder
-        found = [path for split in cfg.source.splits.values() for path in expand(split.files, folder)]
+        files = {f"splits.{name}": expand(split.files, folder) for name, split in cfg.source.splits.items()}
     elif isinstance(cfg.source, EventEdgesSource):
         from recap_exp.data.events.log import log_files
 
-        found = log_files(cfg.source)
-    vocabularies = [paths.data_path(entity.vocabulary) for entity in cfg.entities.values() if entity.vocabulary is not None]
-    for path in vocabularies:
-        if not path.is_file():
-            raise DataError(f"no vocabulary is at {path} (RECAP_DATA is where paths begin)")
-    return [*dict.fromkeys([*found, *vocabularies])]
-
-
-def _inputs(cfg: GraphConfig) -> list[str]:
-    return [cached_hash(file) for file in graph_files(cfg)]
+        files = {"logs": log_files(cfg.source)}
+    given = {name: entity.vocabulary for name, entity in cfg.entities.items() if entity.vocabulary is not None}
+    files |= {f"vocabularies.{name}": [vocabulary_file(path)] for name, path in given.items()}
+    return {use: [cached_hash(file) for file in found] for use, found in files.items()}
 
 
 def _make(draft: Path, cfg: GraphConfig, shop: Workshop, origin: Mapping[str, Any]) -> None:
-    given = given_vocabularies(shop, cfg.entities)
-    sizes = {entity: given.get(entity, e.size) for entity, e in cfg.entities.items()}
+    types = entity_types(cfg)
+    given = given_vocabularies(shop, types)
+    sizes = {entity: given.get(entity, e.size) for entity, e in types.items()}
     for entity, rows in given.items():
         if (size := cfg.entities[entity].size) not in (None, rows):
             raise ConfigError(f"data.entities.{entity}.size={size}, but its vocabulary has {rows} ids: set size to null")
@@ -114,7 +110,7 @@ def _read(shop: Workshop, cfg: GraphConfig, sizes: Mapping[str, int | None]) -> 
     assert isinstance(source, PlantedGraphSource)
     from recap_exp.data.graph.planted import make_planted_graph
 
-    return make_planted_graph(shop, source)
+    return make_planted_graph(shop, cfg, source)
 
 
 def _cut(shop: Workshop, fractions: Mapping[str, float]) -> None:

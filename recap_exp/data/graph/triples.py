@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from recap_exp.data.files import expand
-from recap_exp.data.graph.config import ENTITY, EdgeFiles, EntityConfig, GraphConfig, RelationConfig, TriplesSource
+from recap_exp.data.graph.config import ENTITY, EdgeFiles, GraphConfig, RelationConfig, TriplesSource, entity_types
 from recap_exp.data.graph.raw import Read, located, part, raw_batch
 from recap_exp.data.graph.workshop import Workshop
 from recap_exp.errors import DataError, first_line, nearest
@@ -46,7 +46,7 @@ def read_triples(shop: Workshop, cfg: GraphConfig, source: TriplesSource) -> Rea
     for number, batches in enumerate(lines.values()):
         shop.insert("raw", (raw(number, batch) for batch in batches()))
     return Read(
-        entities=cfg.entities or {ENTITY: EntityConfig()},
+        entities=entity_types(cfg),
         relations={name: RelationConfig(left=ENTITY, right=ENTITY) for name in relations},
         splits=list(lines),
         nodes="ids",

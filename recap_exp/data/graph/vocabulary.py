@@ -20,12 +20,15 @@ from recap_exp.errors import DataError, nearest
 
 
 def given_vocabularies(shop: Workshop, entities: Mapping[str, EntityConfig]) -> dict[str, int]:
-    """Reads the vocabulary files that the configuration names; rows by type. Raises DataError where an id is missing or there twice."""
+    """Reads the vocabulary files that the configuration names; rows by type. Raises DataError where an id is missing or there twice.
+
+    entities: all types of the graph, in order.
+    """
     rows = {}
     for number, (entity, cfg) in enumerate(entities.items()):
         if cfg.vocabulary is None:
             continue
-        path = paths.data_path(cfg.vocabulary)
+        path = vocabulary_file(cfg.vocabulary)
         shop.insert(f"nodes_{number}", _with_rows(batch.select(["id"]) for batch in read_vocabulary(path)))
         count = int(shop.one(f"SELECT count(*) FROM nodes_{number}")[0]) if shop.has(f"nodes_{number}") else 0
         if not count:
@@ -36,10 +39,16 @@ def given_vocabularies(shop: Workshop, entities: Mapping[str, EntityConfig]) -> 
     return rows
 
 
-def read_vocabulary(path: Path) -> Iterator[pa.RecordBatch]:
-    """The ids (int64 or texts, column `id`) and attributes of a vocabulary file, some rows at a time."""
+def vocabulary_file(vocabulary: str) -> Path:
+    """The file that a configuration names. Raises DataError where it is not there."""
+    path = paths.data_path(vocabulary)
     if not path.is_file():
         raise DataError(f"no vocabulary is at {path} (RECAP_DATA is where paths begin)")
+    return path
+
+
+def read_vocabulary(path: Path) -> Iterator[pa.RecordBatch]:
+    """The ids (int64 or texts, column `id`) and attributes of a vocabulary file, some rows at a time."""
     first = 0
     if path.suffix in (".parquet", ".pq"):
         with opened(path) as file:

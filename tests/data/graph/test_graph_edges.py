@@ -271,3 +271,12 @@ def test_a_graph_that_is_not_whole_is_said(data: Path) -> None:
         Graph.open(graph.folder)
     with pytest.raises(DataError, match="no graph is here"):
         Graph.open(data / "nowhere")
+
+
+def test_a_file_that_goes_to_another_split_makes_another_graph(data: Path) -> None:
+    for name, edges in (("t1", ROWS[:3]), ("t2", ROWS[3:5]), ("v1", ROWS[5:])):
+        write_edges(data / f"{name}.parquet", edges)
+    cfg = edges_config({"train": "t*.parquet", "val": "v*.parquet"})
+    before = prepare_graph(cfg)
+    (data / "t2.parquet").rename(data / "v0.parquet")
+    assert read(prepare_graph(cfg), "val") == ROWS[3:] and read(before, "val") == ROWS[5:]

@@ -85,6 +85,13 @@ def test_integer_ids_are_those_that_rankers_carry(data: Path) -> None:
     assert graph.ids("viewer").to_pylist() == [-3, 2**62]
 
 
+def test_one_of_the_vocabularies_may_be_given(data: Path) -> None:
+    (data / "v.txt").write_text("z\nunread\ny\nx\n")
+    graph = prepare_graph(events(entities={"item": {"vocabulary": "v.txt"}}))
+    assert graph.schema.entities == {"viewer": 3, "item": 4}
+    assert read(graph, "train")[:2] == [(1, 0, 3), (0, 0, 2)]
+
+
 def test_what_does_not_fit_is_one_line(data: Path) -> None:
     with pytest.raises(DataError, match=r"data\.source\.events\.view: the log has no event 'veiw' \(did you mean 'view'\?\)"):
         prepare_graph(events(events={"view": ["veiw"]}))
