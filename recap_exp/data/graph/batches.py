@@ -17,8 +17,8 @@ from recap_exp.data.loader import prefetch
 from recap_exp.data.shuffle import ordered_batches, shuffled_batches
 from recap_exp.errors import ConfigError
 
-SHUFFLE_EDGES = 2**20
-"""Edges of the shuffle buffer: 24 MiB, twice while it is mixed."""
+SHUFFLE_EDGES = 2**19
+"""Edges of the shuffle buffer: 12 MiB, several times while it is mixed."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from recap_exp.data.graph.config import POST, USER, GraphConfig, PlantedGraphSource, RelationConfig, entity_types
-from recap_exp.data.graph.raw import CHUNK, Read
+from recap_exp.data.graph.raw import Read
 from recap_exp.data.graph.workshop import Workshop
 from recap_exp.data.made.draws import generator
 from recap_exp.errors import ConfigError
@@ -27,6 +27,8 @@ SHARPNESS = 6.0
 """Of the choice of a community: in proportion to exp(-SHARPNESS * squared distance)."""
 POPULARITY, ACTIVITY = 1.0, 0.5
 """The r-th most popular node, or most active user, is drawn in proportion to r to the power of minus this."""
+DRAWS = 2**14
+"""Drawn at a time."""
 LEAST_NEW = 0.02
 """A round in which fewer of the draws are new says that there are hardly more edges to be had."""
 
@@ -36,11 +38,11 @@ def make_planted_graph(shop: Workshop, cfg: GraphConfig, source: PlantedGraphSou
     world = _World(source)
     total, chunk, found = sum(source.edges.values()), 0, 0
     while found < total:
-        wanted = int(1.2 * (total - found)) // CHUNK + 1
+        wanted = int(1.2 * (total - found)) // DRAWS + 1
         shop.insert("drawn", (world.draw(c) for c in range(chunk, chunk + wanted)))
         chunk += wanted
         before, found = found, int(shop.one("SELECT count(*) FROM (SELECT DISTINCT lhs, rel, rhs FROM drawn)")[0])
-        if found < total and found - before < LEAST_NEW * wanted * CHUNK:
+        if found < total and found - before < LEAST_NEW * wanted * DRAWS:
             fewer = f"this world has hardly more than {found} likely edges: fewer edges, or more users and posts"
             raise ConfigError(f"data.source.edges={source.edges} are {total} edges, but {fewer}")
     # The first draws of an edge, in order; which split gets it is drawn too, for early draws are of popular nodes.
@@ -83,9 +85,9 @@ class _World:
     def draw(self, chunk: int) -> pa.RecordBatch:
         """Edges drawn independently, with a random key each: columns place, key, lhs, rel, rhs."""
         rng = generator(self.source.seed, "edges", chunk)
-        user_E = np.searchsorted(self.activity_U, rng.random(CHUNK) * self.activity_U[-1], side="right")
-        rel_E = rng.choice(len(RELATIONS), CHUNK, p=[share for _, share in RELATIONS.values()])
-        rhs_E = np.zeros(CHUNK, np.int64)
+        user_E = np.searchsorted(self.activity_U, rng.random(DRAWS) * self.activity_U[-1], side="right")
+        rel_E = rng.choice(len(RELATIONS), DRAWS, p=[share for _, share in RELATIONS.values()])
+        rhs_E = np.zeros(DRAWS, np.int64)
         for rel, (name, (right, _)) in enumerate(RELATIONS.items()):
             chosen = np.flatnonzero(rel_E == rel)
             likely_EK = np.cumsum(self.likely(self.user_UD[user_E[chosen]], name), axis=1)
@@ -93,9 +95,9 @@ class _World:
             near = self.nodes[right].draw(rng, community)
             anyone = rng.integers(0, len(self.community[right]), len(chosen))
             rhs_E[chosen] = np.where(rng.random(len(chosen)) < self.source.noise, anyone, near)
-        key_E = rng.integers(0, 2**62, CHUNK)
+        key_E = rng.integers(0, 2**62, DRAWS)
         drawn = {
-            "place": np.arange(CHUNK) + chunk * CHUNK,
+            "place": np.arange(DRAWS) + chunk * DRAWS,
             "key": key_E,
             "lhs": user_E.astype(np.int64),
             "rel": rel_E.astype(np.int32),

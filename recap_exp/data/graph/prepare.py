@@ -30,7 +30,7 @@ from recap_exp.data.graph.write import write_graph
 from recap_exp.data.once import made_once, new_folder
 from recap_exp.errors import ConfigError, DataError
 
-VERSION = 1
+VERSION = 2
 """Of how graphs are made: raise it when the same configuration gives other edges, so that kept ones are not reused."""
 
 

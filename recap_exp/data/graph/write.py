@@ -20,7 +20,7 @@ from recap_exp.data.graph.vocabulary import read_vocabulary
 from recap_exp.data.graph.workshop import Workshop
 from recap_exp.data.once import maker
 
-ROW_GROUP = 2**18
+ROW_GROUP = 2**16
 """Edges that are read at once."""
 EDGES = pa.schema([("lhs", pa.int64()), ("rel", pa.int32()), ("rhs", pa.int64())])
 COMPRESSION = "zstd"
