@@ -126,7 +126,7 @@ class TrainerConfig:
 
     steps: int
     batch_size: int
-    """Rows of a micro-batch; at least 2, for BatchNorm has no statistics of one row."""
+    """Rows of a micro-batch, of all processes together; at least 2 for each, for BatchNorm has no statistics of one row."""
     accumulate: int = 1
     """Micro-batches per update; k of them equal one batch of k times the size, BatchNorm apart."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
@@ -155,7 +155,7 @@ class TrainerConfig:
     sharding: Literal["table_wise", "row_wise"] = "table_wise"
     """How embedding tables lie on the processes: each on one, or the rows of each spread over all."""
     reduce_batch_norm: bool = False
-    """BatchNorm's statistics are those of the whole batch, not of each process's share."""
+    """BatchNorm's statistics are those of the whole batch, as in one process, not of each process's share."""
     deterministic: bool = True
     """Only deterministic algorithms."""
 

@@ -266,7 +266,7 @@ def _cause(store: dist.Store, others: Others) -> str:
             return _ended(rank, code)
     if store.check([ERROR]):
         return store.get(ERROR).decode()
-    return next((_ended(rank, code) for rank, code in codes.items() if code), "another process of the run is gone, without a word")
+    return next((_ended(rank, code) for rank, code in codes.items() if code), "another process of the run does not answer any more")
 
 
 def _ended(rank: int, code: int) -> str:
