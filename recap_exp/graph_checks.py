@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from recap_exp.config import GraphExperimentConfig
-from recap_exp.data.graph.config import EventEdgesSource, GraphConfig, PlantedGraphSource
+from recap_exp.data.graph.config import EventEdgesSource, GraphConfig, PlantedGraphSource, entity_types
 from recap_exp.errors import ConfigError, known
 
 
@@ -17,7 +17,7 @@ def _names(cfg: GraphExperimentConfig) -> None:
     if relations := relations_of(cfg.data):
         for name in cfg.model.operators:
             known(name, relations, "model.operators")
-    if entities := entities_of(cfg.data):
+    if entities := entity_types(cfg.data):
         for name in cfg.optimizer.tables:
             known(name, entities, "optimizer.tables")
 
@@ -76,11 +76,6 @@ def relations_of(data: GraphConfig) -> list[str]:
     if data.relations:
         return list(data.relations)
     return list(data.source.events) if isinstance(data.source, EventEdgesSource) else []
-
-
-def entities_of(data: GraphConfig) -> list[str]:
-    """The entities' names as far as the configuration knows them; empty where only the files do."""
-    return list(data.entities)
 
 
 def splits_of(data: GraphConfig) -> list[str] | None:

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from recap_exp.checks import check
 from recap_exp.composition import compose, from_yaml, to_yaml
-from recap_exp.config import ExperimentConfig
+from recap_exp.config import ExperimentConfig, TrainConfig
 from recap_exp.errors import ConfigError
 from recap_exp.paths import conf_dir
 from recap_exp.plain_yaml import read_plain, write_plain
@@ -33,13 +33,24 @@ COMPANIONS = {
     ("evaluation", "fork"): ["experiment=fork_study"],
     ("data", "dataset"): ["data.source.path=somewhere"],
     ("evaluation", "original"): ["scoring.partitions=[val]"],
+    ("data", "deskdrop_past"): ["experiment=deskdrop"],
+    ("data", "graph_folder"): ["experiment=twhin_planted", "data.source.path=somewhere"],
+    **{
+        key: ["experiment=twhin_planted"]
+        for key in [
+            ("data", name) for name in ("codex_s", "deskdrop_graph", "edges", "higgs", "nations", "original_graph", "planted_graph")
+        ]
+        + [("model", name) for name in ("twhin", "twhin_all", "twhin_complex", "twhin_original")]
+        + [("optimizer", name) for name in ("twhin", "twhin_original")]
+        + [("evaluation", name) for name in ("links", "links_sampled")]
+    },
 }
 
 
 @pytest.mark.parametrize(("group", "name"), [(g, p.stem) for g in GROUPS for p in sorted((conf_dir() / g).glob("*.yaml"))])
 def test_every_choice_composes(group, name):
     cfg = compose("train", [*COMPANIONS.get((group, name), []), f"{group}={name}"])
-    assert isinstance(cfg, ExperimentConfig)
+    assert isinstance(cfg, TrainConfig)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -18,12 +18,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from recap_exp.cli import COMMANDS, main
 from recap_exp.composition import compose
-from recap_exp.config import CommandConfig, ExperimentConfig
+from recap_exp.config import CommandConfig, ExperimentConfig, GraphExperimentConfig
 from recap_exp.model.config import MaskNetConfig, MLPConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -117,9 +120,31 @@ def shrunk(arguments: Sequence[str]) -> list[str]:
         small += [f"data.source.rows={{{', '.join(f'{split}: {rows}' for split in data.source.rows)}}}"]
     if data is not None and data.source.kind == "halves":
         small += ["data.source.positive_rows=30", "data.source.negative_rows=30"]
+    if data is not None and data.source.kind == "planted_graph" and "graph" in getattr(data, "kind", ""):
+        small += [
+            "data.source.users=40",
+            "data.source.posts=60",
+            "data.source.communities=4",
+            "data.source.edges={train: 600, val: 60, test: 60}",
+        ]
     if isinstance(cfg, ExperimentConfig):
         small += [s for s in small_training(cfg) if not (models_vary(overrides) and s.startswith("model."))]
+        for name, embedding in cfg.data.embeddings.items():
+            if embedding.of_recipe:  # which the test has run at a small size
+                small += [f"data.embeddings.{name}.table=run:latest/{embedding.of_recipe[1]}"]
+    if isinstance(cfg, GraphExperimentConfig):
+        small += ["evaluation.pictures=false", "trainer.steps=2", "trainer.batch_size=32", "trainer.evaluate_every=2", "model.dim=8"]
     return [*arguments, *small, *store]
+
+
+def recipes_of(arguments: Sequence[str]) -> set[str]:
+    """The recipes whose embeddings a training reads."""
+    command, *rest = arguments
+    if command != "train" or "--help" in rest:
+        return set()
+    cfg = compose(command, [first_of_sweep(a) for a in rest if not a.startswith("-")])
+    tables = cfg.data.embeddings.values() if isinstance(cfg, ExperimentConfig) else ()
+    return {table.of_recipe[0] for table in tables if table.of_recipe}
 
 
 def models_vary(overrides: Sequence[str]) -> bool:
@@ -169,6 +194,8 @@ def run_line(line: str, where: str) -> None:
     if ONLY_CHECKED in line:
         compose(arguments[0], arguments[1:])
         return
+    for recipe in recipes_of(arguments):
+        run_line(f"recap-exp train experiment={recipe}", where)
     small = shrunk(arguments)
     before = {name: os.environ.get(name) for name in (v.split("=", 1)[0] for v in variables)}
     os.environ.update(v.split("=", 1) for v in variables)
@@ -243,9 +270,25 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         sys.path.pop(0)
     (folder / "data" / "deskdrop").mkdir(parents=True)
     deskdrop_log(1500).to_csv(folder / "data" / "deskdrop" / "users_interactions.csv", index=False)
+    graphs(folder / "data")
     with reader_in(folder):
         run_line("recap-exp train", "the run that pages take for granted")
     return folder
+
+
+def graphs(folder: Path) -> None:
+    """Graphs of the form, but not the size, of CoDEx-S and of the Higgs log."""
+    rng = np.random.default_rng(0)
+    ends, relations, times = rng.integers(40, size=(2, 500)), rng.integers(3, size=500), np.arange(500)
+    (folder / "codex-s").mkdir()
+    (folder / "higgs").mkdir()
+    for split, of in (("train", slice(400)), ("valid", slice(400, 450)), ("test", slice(450, 500))):
+        lines = zip(ends[0, of], relations[of], ends[1, of], strict=True)
+        (folder / "codex-s" / f"{split}.txt").write_text("".join(f"Q{h}\tP{r}\tQ{t}\n" for h, r, t in lines))
+    split = np.repeat(["train", "valid", "test"], [400, 50, 50])
+    pq.write_table(
+        pa.table({"h": ends[0], "r": relations, "tl": ends[1], "t": times, "split": split}), folder / "higgs/higgs_core10.parquet"
+    )
 
 
 @pytest.fixture
