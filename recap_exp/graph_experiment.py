@@ -106,7 +106,7 @@ def train_and_evaluate(
             tracker=record.tracker,
             checkpoints=checkpoints,
             start=start,
-            evaluate=lambda step: metrics_of([partition.evaluate(model) for partition in during]),
+            evaluate=lambda step: processes.broadcast(metrics_of([partition.evaluate(model) for partition in during])),
             evaluated=job.evaluated if job else None,
             progress=processes.first() and (job is None or job.alone),
         )

@@ -78,8 +78,7 @@ def new_run(command: str, name: str, config: str | None = None, job: SweepJob | 
 
     config: the run's configuration as YAML. also: what else its card says. The card comes last: whatever is found as a run can be taken up.
     """
-    folder = RunFolder(runs_dir() / f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}")
-    folder.path.mkdir(parents=True)
+    folder = _new_folder()
     if config is not None:
         folder.config.write_text(config, encoding="utf-8")
     started = datetime.now().isoformat(timespec="seconds")
@@ -88,6 +87,18 @@ def new_run(command: str, name: str, config: str | None = None, job: SweepJob | 
     if job:
         job.note(run=folder.id)
     return folder
+
+
+def _new_folder() -> RunFolder:
+    """An empty folder whose name sorts by time, to the microsecond: of two runs of one second, `latest` is the later."""
+    while True:
+        now = datetime.now()
+        folder = RunFolder(runs_dir() / f"{now:%Y%m%d-%H%M%S}-{now.microsecond:05x}{secrets.token_hex(1)[0]}")
+        try:
+            folder.path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
 
 
 def find_run(text: str, command: str | None = "train", finished: bool | None = True, of_graph: bool | None = None) -> RunFolder:
