@@ -15,7 +15,7 @@ from rich.console import Console
 from benchmarks.harness import Figure, measure
 from recap_exp.paths import outputs_dir
 
-FIGURES = ("training_step", "tfrecord", "parquet", "scoring", "sweep", "help", "memory")
+FIGURES = ("training_step", "twhin", "tfrecord", "parquet", "scoring", "sweep", "help", "memory")
 """In the order of the table. Each is a module with `measure(quick) -> list[Figure]`."""
 
 

@@ -9,10 +9,11 @@ from functools import partial
 import pytest
 import torch
 
-from benchmarks import memory, parquet, scoring, sweep, training_step
+from benchmarks import memory, parquet, scoring, sweep, training_step, twhin
 from benchmarks.__main__ import main
 from benchmarks.harness import Apart, Figure, Spread, alternate, ratios
 from benchmarks.plain_ranker import plain_loss
+from benchmarks.plain_twhin import PlainTwhin
 from benchmarks.training_step import QUICK, composed, our_ranker, plain_ranker, random_batch
 from recap_exp.model.loss import task_losses
 
@@ -75,7 +76,34 @@ def test_both_training_steps_run():
     assert training_step.plain_side(QUICK)() > 0
 
 
-MEASURED = [(parquet, ["parquet", "tfrecord", "pyarrow"]), (scoring, ["batches", "one by one"]), (sweep, ["sweep", "jobs"])]
+def test_the_plain_embeddings_are_the_same_model():
+    size = twhin.QUICK
+    ours, plain = twhin.our_model(size, "cpu"), PlainTwhin(size.rows, size.relations, size.dim)
+    bags, t = ours.tables.collection.embedding_bags, ours.operators.kinds["translation"].weight
+    with torch.no_grad():
+        for name, table, bias in (("left", plain.left, plain.left_bias), ("right", plain.right, plain.right_bias)):
+            bags[name].weight += torch.randn_like(bags[name].weight)
+            table.weight.copy_(bags[name].weight[:, : size.dim])
+            bias.weight.copy_(bags[name].weight[:, [size.dim]])
+        plain.forward_t.weight.copy_(t[: size.relations])
+        plain.reverse_t.weight.copy_(t[size.relations :])
+    (batch,) = twhin.batches(size)
+    assert any(len(group.masked_row) for group in ours.plan(batch).groups)
+    our_loss, their_loss = ours(batch), plain(batch.lhs_B, batch.rel_B, batch.rhs_B, *twhin.negatives_of(ours, batch))
+    torch.testing.assert_close(our_loss, their_loss)
+    our_loss.backward()
+    their_loss.backward()
+    torch.testing.assert_close(bags["left"].weight.grad[:, : size.dim], plain.left.weight.grad.to_dense())
+    torch.testing.assert_close(bags["right"].weight.grad[:, [size.dim]], plain.right_bias.weight.grad.to_dense())
+    torch.testing.assert_close(t.grad, torch.cat([plain.forward_t.weight.grad, plain.reverse_t.weight.grad]))
+
+
+MEASURED = [
+    (parquet, ["parquet", "tfrecord", "pyarrow"]),
+    (scoring, ["batches", "one by one"]),
+    (sweep, ["sweep", "jobs"]),
+    (twhin, ["ours", "plain"]),
+]
 
 
 @pytest.mark.parametrize(("module", "sides"), MEASURED)
