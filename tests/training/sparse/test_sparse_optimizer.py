@@ -130,6 +130,6 @@ def test_an_unknown_table():
 
 
 def test_the_originals_rates():
-    cfg = compose("train", ["experiment=twhin_planted", "optimizer=twhin_original"]).optimizer
+    cfg = compose("train", ["experiment=twhin_original"]).optimizer
     assert [cfg.tables["user"].schedule.rate, cfg.table.schedule.rate, cfg.operators.schedule.rate] == [0.01, 0.005, 0.05]
     assert {cfg.tables["user"].rule, cfg.table.rule, cfg.operators.rule} == {"sgd"}
