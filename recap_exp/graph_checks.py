@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from recap_exp.config import GraphExperimentConfig
 from recap_exp.data.graph.config import EventEdgesSource, GraphConfig, PlantedGraphSource, entity_types
 from recap_exp.errors import ConfigError, known
@@ -11,6 +13,10 @@ def check_graph(cfg: GraphExperimentConfig) -> None:
     """Raises ConfigError at the first part that does not fit."""
     for rule in (_names, _splits, _trainer, _stopping, _objective):
         rule(cfg)
+    if find_spec("torchrec") is None:
+        raise ConfigError(
+            f"model={cfg.model.name} needs the package torchrec, which is not installed: pip install 'recap-exp[cpu]', or [cuda]"
+        )
 
 
 def _names(cfg: GraphExperimentConfig) -> None:

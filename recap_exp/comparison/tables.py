@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.measure import Measurement
+from rich.markup import escape
 from rich.table import Table
 
 from recap_exp.comparison.compare import Comparison
@@ -74,7 +75,7 @@ def _settings_table(c: Comparison, metric: str, left_out: Sequence[str]) -> Tabl
     for i, row in enumerate(rows):
         if i < MOST or i == c.reference:
             style = "bold" if i == c.reference else "dim" if not c.settings[i].runs else ""
-            table.add_row(*(row[k] for k in shown), style=style)
+            table.add_row(*(escape(row[k]) for k in shown), style=style)
     return table
 
 
@@ -125,7 +126,7 @@ def terminal_runs(c: Comparison) -> Table:
     for name in ("", "run", "status", "seed", *c.metrics):
         table.add_column(name, justify="left" if name in ("run", "status") else "right", no_wrap=name == "run")
     for number, run in numbered(c):
-        table.add_row(*run_cells(c, number, run), style="" if number else "dim")
+        table.add_row(*map(escape, run_cells(c, number, run)), style="" if number else "dim")
     return table
 
 
