@@ -14,7 +14,6 @@ from recap_exp.sweep.job import SweepJob
 from recap_exp.tracking.journal import is_being_written
 from recap_exp.tracking.run_file import read_run, update_run
 
-
 GRAPH = "graph"
 """The system of a run that trains a graph's embeddings, on its card."""
 
@@ -104,7 +103,8 @@ def _new_folder() -> RunFolder:
 def find_run(text: str, command: str | None = "train", finished: bool | None = True, of_graph: bool | None = None) -> RunFolder:
     """The run that `text` means: our id, MLflow's id, the unambiguous beginning of either, or `latest`: the newest (un)finished one.
 
-    command: only runs of it; None: of any. of_graph: which system `latest` is of; None: either. finished: what `latest` must be; None: either. Unfinished is a run that
+    command: only runs of it; None: of any. of_graph: which system `latest` is of; None: either.
+    finished: what `latest` must be; None: either. Unfinished is a run that
     could go on: no process is at work on it, and no sweep has given it up.
     """
     folders = [RunFolder(p.parent) for p in sorted(runs_dir().glob("*/run.json"))]
