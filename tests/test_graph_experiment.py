@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from test_experiment import NO_STORE, run_cli
 
 import recap_exp
 from recap_exp.composition import compose, stored_training
+from recap_exp.data.prepare import prepare
 from recap_exp.errors import ConfigError
 from recap_exp.rerun import points
 from recap_exp.runs import RunFolder, find_run
@@ -160,6 +162,7 @@ REAL_DATA = os.environ.get("RECAP_DATA")
 @pytest.mark.skipif(not REAL_DATA or not (Path(REAL_DATA) / "codex-s").is_dir(), reason="needs CoDEx-S")
 def test_codex_s_reaches_its_figures(tmp_path, monkeypatch):
     monkeypatch.setenv("RECAP_OUTPUTS", str(tmp_path))
+    monkeypatch.setenv("RECAP_DATA", str(REAL_DATA))
     metrics = recap_exp.run(compose("train", ["experiment=twhin_codex_s", NO_STORE, "evaluation.pictures=false"])).metrics
     assert metrics["test/mrr"] > 0.38 and metrics["test/hits_at_10"] > 0.59
 
@@ -167,19 +170,18 @@ def test_codex_s_reaches_its_figures(tmp_path, monkeypatch):
 @pytest.mark.skipif(not REAL_DATA or not (Path(REAL_DATA) / "higgs").is_dir(), reason="needs the Higgs log")
 def test_higgs_reaches_its_figures(tmp_path, monkeypatch):
     monkeypatch.setenv("RECAP_OUTPUTS", str(tmp_path))
+    monkeypatch.setenv("RECAP_DATA", str(REAL_DATA))
     metrics = recap_exp.run(compose("train", ["experiment=twhin_higgs", NO_STORE, "evaluation.pictures=false"])).metrics
     assert metrics["test/mrr"] > 0.1 and metrics["test/hits_at_10"] > 0.19
 
 
-def test_the_ranker_s_rows_come_after_what_embeddings_know():
+@pytest.mark.skipif(not REAL_DATA or not list(Path(REAL_DATA).glob("deskdrop/users_interactions.csv*")), reason="needs the Deskdrop log")
+def test_the_ranker_s_rows_come_after_what_embeddings_know(tmp_path, monkeypatch):
     """Nothing of deskdrop_twhin's graph is at or after the first row that its ranker learns from."""
-    if not REAL_DATA or not list(Path(REAL_DATA).glob("deskdrop/users_interactions.csv*")):
-        pytest.skip("needs the Deskdrop log")
-    from datetime import datetime
-
-    from recap_exp.data.prepare import prepare
-
+    monkeypatch.setenv("RECAP_OUTPUTS", str(tmp_path))
+    monkeypatch.setenv("RECAP_DATA", str(REAL_DATA))
     cfg = compose("train", ["experiment=deskdrop_twhin"])
+    cfg.data.embeddings = {}
     made = prepare(cfg.data, [task.label for task in cfg.tasks.values()]).manifest["made"]["splits"]
     until = compose("train", ["experiment=twhin_deskdrop"]).data.source.until
     assert datetime.fromisoformat(until + "+00:00") <= datetime.fromisoformat(made["train"]["from"])
