@@ -41,7 +41,7 @@ COMPANIONS = {
             ("data", name) for name in ("codex_s", "deskdrop_graph", "edges", "higgs", "nations", "original_graph", "planted_graph")
         ]
         + [("model", name) for name in ("twhin", "twhin_all", "twhin_complex", "twhin_original")]
-        + [("optimizer", name) for name in ("twhin", "twhin_original")]
+        + [("optimizer", name) for name in ("twhin", "twhin_cosine", "twhin_original")]
         + [("evaluation", name) for name in ("links", "links_sampled")]
     },
 }

@@ -140,7 +140,7 @@ def shrunk(arguments: Sequence[str]) -> list[str]:
 def recipes_of(arguments: Sequence[str]) -> set[str]:
     """The recipes whose embeddings a training reads."""
     command, *rest = arguments
-    if command != "train" or "--help" in rest:
+    if command != "train" or "--help" in rest or "--cfg" in rest:
         return set()
     cfg = compose(command, [first_of_sweep(a) for a in rest if not a.startswith("-")])
     tables = cfg.data.embeddings.values() if isinstance(cfg, ExperimentConfig) else ()

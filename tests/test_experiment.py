@@ -192,7 +192,7 @@ def test_every_small_model_trains(model, sharing, outputs):
     assert math.isfinite(result.metrics["test/loss/mean"])
 
 
-@pytest.mark.parametrize("optimizer", sorted(p.stem for p in (conf_dir() / "optimizer").glob("*.yaml")))
+@pytest.mark.parametrize("optimizer", sorted(p.stem for p in (conf_dir() / "optimizer").glob("*.yaml") if not p.stem.startswith("twhin")))
 def test_every_optimiser_trains(optimizer, outputs):
     result = recap_exp.run(compose("train", [*SMALL, NO_STORE, f"optimizer={optimizer}"]))
     assert math.isfinite(result.metrics["test/loss/mean"])

@@ -16,10 +16,12 @@ from recap_exp.data.schema import Block, Schema
 from recap_exp.model.config import MaskBlockConfig, ModelConfig, TowerConfig
 from recap_exp.model.loss import reduce_losses, task_losses
 from recap_exp.model.ranker import build_ranker
+from recap_exp.model.twhin.config import TwhinConfig
 from recap_exp.paths import conf_dir
 
 FILES = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))
-RANKERS = [name for name in FILES if name not in ("logistic_regression", "lightgbm")]
+GRAPH_MODELS = [name for name in FILES if name.startswith("twhin")]
+RANKERS = [name for name in FILES if name not in ("logistic_regression", "lightgbm", *GRAPH_MODELS)]
 SMALL = [name for name in RANKERS if name != "heavy_ranker"]
 
 
@@ -27,8 +29,8 @@ def plain(name: str) -> dict[str, Any]:
     return OmegaConf.to_container(OmegaConf.load(conf_dir() / "model" / f"{name}.yaml"))
 
 
-def model(name: str, **changed: Any) -> ModelConfig:
-    return TypeAdapter(ModelConfig).validate_json(json.dumps({**plain(name), **changed}))
+def model(name: str, **changed: Any) -> ModelConfig | TwhinConfig:
+    return TypeAdapter(TwhinConfig if name in GRAPH_MODELS else ModelConfig).validate_json(json.dumps({**plain(name), **changed}))
 
 
 @pytest.mark.parametrize("name", FILES)

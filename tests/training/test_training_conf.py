@@ -12,12 +12,14 @@ from recap_exp.errors import ConfigError
 from recap_exp.paths import conf_dir
 from recap_exp.training.config import Constant, LinearRamp, LinearRampCosine, OptimizerConfig, TrainerConfig
 from recap_exp.training.schedules import rate
+from recap_exp.training.sparse.config import SparseOptimizerConfig
 
 FILES = [
     (cls, path)
     for cls, group in ((OptimizerConfig, "optimizer"), (TrainerConfig, "trainer"))
     for path in (conf_dir() / group).glob("*.yaml")
-]
+    if not path.stem.startswith("twhin")
+] + [(SparseOptimizerConfig, path) for path in (conf_dir() / "optimizer").glob("twhin*.yaml")]
 
 
 @pytest.mark.parametrize(("cls", "path"), FILES, ids=lambda x: getattr(x, "stem", ""))
