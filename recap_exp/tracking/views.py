@@ -23,7 +23,9 @@ FIXED = ("attributes.`Run Name`", "runDateAndNestInfo")
 MOST = 14
 """Columns that a screen takes."""
 TELLING = ("auroc", "rce", "loss")
-"""Metrics that sum a run up better than others."""
+"""Metrics that sum a ranker's run up better than others."""
+OF_LINKS = ("mrr", "hits_at_10", "mean_rank", "baseline_mrr/degree")
+"""What sums up a run of a graph's embeddings, behind the partition."""
 CHOSEN = "chosen"
 """Section of the charts that are seen at once; the others are folded away."""
 
@@ -50,9 +52,12 @@ def show_sweep(store: Store, experiment_id: str, sweep: View) -> None:
 
 
 def columns(params: Iterable[str], metrics: Iterable[str]) -> list[str]:
-    """Every param (they are few, and chosen) and what sums a run up: means over tasks outside training, and the score's own figures."""
-    chosen = [m for m in metrics if m.endswith("/mean") and not m.startswith(("train/", "perf/"))]
-    chosen.sort(key=lambda m: (m.split("/")[-2] not in TELLING, m))
+    """Every param (they are few, and chosen) and what sums a run up: means over tasks outside training, and the score's own figures; of a
+    graph's embeddings how true ends rank."""
+    metrics = [m for m in metrics if not m.startswith(("train/", "perf/"))]
+    chosen = sorted((m for m in metrics if m.endswith("/mean")), key=lambda m: (m.split("/")[-2] not in TELLING, m))
+    ranked = [m for m in metrics if m.partition("/")[2] in OF_LINKS]
+    chosen += sorted(ranked, key=lambda m: (OF_LINKS.index(m.partition("/")[2]), m))
     return [f"params.`{name}`" for name in sorted(params)][: MOST // 2 + 1] + [f"metrics.`{name}`" for name in chosen]
 
 

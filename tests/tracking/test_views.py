@@ -17,6 +17,21 @@ def test_columns_are_params_and_telling_means() -> None:
     assert columns(["seed"], metrics) == ["params.`seed`", "metrics.`val/auroc/mean`", "metrics.`score/mean`", "metrics.`test/ctr/mean`"]
 
 
+def test_columns_of_a_graph_s_embeddings_are_how_true_ends_rank():
+    metrics = [
+        "train/loss",
+        "val/mrr",
+        "val/mrr_error",
+        "test/mrr",
+        "test/mrr/like",
+        "test/hits_at_10",
+        "test/baseline_mrr/degree",
+        "perf/train_seconds",
+    ]
+    found = [c.split("`")[1] for c in columns([], metrics)]
+    assert found == ["test/mrr", "val/mrr", "test/hits_at_10", "test/baseline_mrr/degree"]
+
+
 def test_an_experiment_keeps_earlier_columns_that_fit() -> None:
     view = experiment_view(["params.`b`", "metrics.`m`"], {"selectedColumns": ["params.`a`", *(f"metrics.`{i}`" for i in range(20))]})
     assert view["selectedColumns"][:3] == ["params.`b`", "params.`a`", "metrics.`m`"]
